@@ -1,0 +1,4 @@
+//! Callboard runs teams of LLM agents as supervised actors over a durable task store.
+#![forbid(unsafe_code)]
+
+pub mod task;
