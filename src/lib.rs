@@ -1,4 +1,6 @@
 //! Callboard runs teams of LLM agents as supervised actors over a durable task store.
 #![forbid(unsafe_code)]
 
+pub mod messages;
 pub mod task;
+pub mod telemetry;

@@ -1,0 +1,89 @@
+//! What an agent is told: work, and word that it no longer counts.
+
+use super::{Lane, Message};
+use crate::task::{AgentId, AttemptNo, Capability, Incarnation, Json, StepId, TaskKey};
+use std::sync::Arc;
+
+/// Do one attempt at one step.
+#[derive(Debug, Clone)]
+pub struct Work {
+    /// Whose.
+    pub key: TaskKey,
+    /// Which step.
+    pub step: StepId,
+    /// Which attempt.
+    pub attempt: AttemptNo,
+    /// Which agent it was assigned to.
+    pub agent: AgentId,
+    /// Which life of it.
+    pub incarnation: Incarnation,
+    /// Milliseconds until the result no longer matters.
+    pub deadline_ms: u64,
+    /// What is asked of it.
+    pub capability: Capability,
+    /// The question.
+    pub objective: Arc<str>,
+    /// The task's context, a JSON object.
+    pub context: Json,
+    /// The outputs so far, in plan order.
+    pub earlier: Vec<Earlier>,
+}
+
+/// An earlier step's output.
+#[derive(Debug, Clone)]
+pub struct Earlier {
+    /// Which step.
+    pub step: StepId,
+    /// What it was for.
+    pub capability: Capability,
+    /// What came out, a JSON object.
+    pub output: Json,
+}
+
+/// An agent's immediate answer to [`Work`]; the result is a message of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WorkReply {
+    /// It runs.
+    Accepted,
+    /// No slot is free.
+    Overloaded,
+    /// On its way out.
+    Draining,
+    /// It was meant for an earlier life.
+    Restarted,
+}
+
+impl Message for Work {
+    const NAME: &'static str = "work";
+    type Reply = WorkReply;
+}
+
+/// Stop an attempt, best effort.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct DropAttempt {
+    /// Whose.
+    pub key: TaskKey,
+    /// Which step.
+    pub step: StepId,
+    /// Which attempt.
+    pub attempt: AttemptNo,
+}
+
+impl Message for DropAttempt {
+    const NAME: &'static str = "drop_attempt";
+    const LANE: Lane = Lane::Control;
+    type Reply = ();
+}
+
+/// Take no more work. The answer is how many attempts are still here: running, or with a result not yet taken.
+#[derive(Debug, Clone, Copy)]
+pub struct Drain {
+    /// Stop what runs, and report it as drained.
+    pub hand_back: bool,
+}
+
+impl Message for Drain {
+    const NAME: &'static str = "drain";
+    const LANE: Lane = Lane::Control;
+    type Reply = usize;
+}

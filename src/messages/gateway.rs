@@ -1,0 +1,101 @@
+//! What a gateway is asked: one completion, and how a call does.
+
+use super::{Lane, Message};
+use crate::task::{CallId, Capability, Loss};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// A passage of a document, as evidence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Passage {
+    /// The document, relative to the searched folder.
+    pub file: Arc<str>,
+    /// The first line, from 1.
+    pub line: u32,
+    /// The words.
+    pub text: Arc<str>,
+}
+
+/// One completion by a model.
+#[derive(Debug, Clone)]
+pub struct Generate {
+    /// The call's name, for dropping it and asking after it.
+    pub call: CallId,
+    /// For which capability, where a provider treats them differently (`mock`).
+    pub capability: Capability,
+    /// The rendered system prompt.
+    pub system_prompt: Arc<str>,
+    /// The rendered user prompt.
+    pub user_prompt: Arc<str>,
+    /// The question itself, for providers that work on evidence.
+    pub question: Arc<str>,
+    /// The evidence.
+    pub passages: Vec<Passage>,
+    /// Which provider; the gateway's own when none.
+    pub provider: Option<Arc<str>>,
+}
+
+/// What a model answered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Generated {
+    /// Which provider answered.
+    pub provider: Arc<str>,
+    /// Which model.
+    pub model: Arc<str>,
+    /// The words.
+    pub text: Arc<str>,
+    /// The passages that the words rest on, in the order in which they are cited (`[1]` is the first).
+    pub citations: Vec<Passage>,
+    /// Tokens in and out, where the provider counts them.
+    pub usage: Option<Usage>,
+}
+
+/// What a call used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Tokens read.
+    pub input_tokens: u64,
+    /// Tokens written.
+    pub output_tokens: u64,
+}
+
+/// Why a model gave no usable answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ModelError {
+    /// May work another time.
+    #[error("{0}")]
+    Retryable(Arc<str>),
+    /// Never will.
+    #[error("{0}")]
+    Fatal(Arc<str>),
+    /// The provider's code panicked: no failure of the question, so it costs no attempt.
+    #[error("{0}")]
+    Crashed(Arc<str>),
+    /// The call never came to a provider, or its gateway is gone.
+    #[error("the gateway could not take the call, because of {}", .0.name())]
+    Lost(Loss),
+}
+
+impl Message for Generate {
+    const NAME: &'static str = "generate";
+    type Reply = Result<Generated, ModelError>;
+}
+
+/// Ask after a running call.
+#[derive(Debug, Clone)]
+pub struct CallStatus(pub CallId);
+
+/// How a running call does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CallAge {
+    /// Milliseconds since it began.
+    pub age_ms: u64,
+    /// Milliseconds since the provider last said anything.
+    pub silent_ms: u64,
+}
+
+impl Message for CallStatus {
+    const NAME: &'static str = "call_status";
+    const LANE: Lane = Lane::Control;
+    type Reply = Option<CallAge>;
+}
