@@ -2,5 +2,6 @@
 #![forbid(unsafe_code)]
 
 pub mod messages;
+pub mod store;
 pub mod task;
 pub mod telemetry;

@@ -1,0 +1,269 @@
+//! Writing one commit inside the writer's transaction, and showing it to the world once that is over. A commit that is
+//! turned away has written nothing by then, so it does its batch no harm.
+
+use super::error::Fault;
+use super::schema::{bits, has_place, look_through, newer, place, sized, status_number, status_of, unbits};
+use super::shared::Shared;
+use super::writer::{Desk, Work};
+use crate::store::admission::{Known, turned_away};
+use crate::store::{Commit, Committed, StoreError};
+use crate::task::{At, Digest, TaskId, TaskKey, Tenant};
+use rusqlite::{OptionalExtension, Row};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use tokio::sync::oneshot;
+
+/// A commit with somebody who waits for it.
+pub(super) struct CommitWork {
+    pub commit: Commit,
+    pub reply: oneshot::Sender<Result<Committed, StoreError>>,
+    pub committed: Option<Committed>,
+}
+
+/// A task's row, without what is large.
+struct Standing {
+    ordinal: i64,
+    tenant: Tenant,
+    version: u64,
+    schema: i64,
+    status: i64,
+    digest: Option<Digest>,
+}
+
+impl Standing {
+    fn known(&self, id: &TaskId) -> Known {
+        Known { key: TaskKey { tenant: self.tenant.clone(), id: id.clone() }, digest: self.digest }
+    }
+
+    fn ended(&self) -> bool {
+        status_of(self.status).is_some_and(crate::task::Status::ended)
+    }
+}
+
+// === impl Work ===
+
+impl Work for CommitWork {
+    fn must_sync(&self) -> bool {
+        self.commit.expected == 0 || self.commit.task.end.is_some()
+    }
+
+    fn write(&mut self, desk: &mut Desk<'_>) -> Result<(), Fault> {
+        self.committed = Some(write(&self.commit, desk)?);
+        Ok(())
+    }
+
+    fn over(self: Box<Self>, shared: &Shared, now: At, outcome: Result<(), StoreError>) {
+        let Self { commit, reply, committed } = *self;
+        let missing = || StoreError::Unavailable("the writer did not come to it".into());
+        let answer = outcome.and_then(|()| committed.ok_or_else(missing));
+        if answer == Ok(Committed::Applied) {
+            show(&commit, shared, now);
+        }
+        // Whoever asked may have stopped waiting.
+        let _ = reply.send(answer);
+    }
+}
+
+fn show(commit: &Commit, shared: &Shared, now: At) {
+    shared.index.lock().apply(&commit.key, &commit.effects, now);
+    shared.recent.lock().put(commit.key.clone(), commit.task.clone());
+    if !commit.effects.release.is_empty() {
+        let mut accepted = shared.accepted.lock();
+        for lease in &commit.effects.release {
+            accepted.remove(&(commit.key.clone(), lease.clone()));
+        }
+    }
+    shared.kinds.lock().extend(commit.events.iter().map(|event| event.kind.name()));
+    shared.counts.commits.fetch_add(1, Ordering::Relaxed);
+    shared.watchers.wake(&commit.key, commit.task.version);
+}
+
+// === Writing ===
+
+fn write(commit: &Commit, desk: &mut Desk<'_>) -> Result<Committed, Fault> {
+    let standing = standing(commit, desk)?;
+    if !has_place(commit.task.version) {
+        let what = format!("task {} has as many events as a task may have", commit.key);
+        return Err(StoreError::Corrupt(what.into()).into());
+    }
+    let ours = standing.as_ref().filter(|standing| standing.tenant == commit.key.tenant);
+    if let Some(ours) = ours {
+        check_readable(commit, ours, desk)?;
+        if repeated(commit, ours, desk)? {
+            return Ok(Committed::AlreadyApplied);
+        }
+    }
+    if commit.expected > 0 {
+        return match ours {
+            Some(ours) if ours.version == commit.expected => advance(commit, ours, desk),
+            _ => Ok(Committed::Conflict),
+        };
+    }
+    let by_id = standing.as_ref().map(|standing| standing.known(&commit.key.id));
+    match turned_away(&commit.key, commit.submission.as_ref(), by_id, by_key(commit, desk)?, desk.open) {
+        Some(answer) => Ok(answer),
+        None => begin(commit, desk),
+    }
+}
+
+fn standing(commit: &Commit, desk: &Desk<'_>) -> Result<Option<Standing>, Fault> {
+    let mut statement =
+        desk.statement("SELECT ordinal, tenant, version, schema, status, digest FROM tasks WHERE id = ?1")?;
+    let row = |row: &Row<'_>| {
+        Ok(Standing {
+            ordinal: row.get(0)?,
+            tenant: Tenant::trusted(row.get::<_, Arc<str>>(1)?),
+            version: unbits(row.get(2)?),
+            schema: row.get(3)?,
+            status: row.get(4)?,
+            digest: digest(row, 5)?,
+        })
+    };
+    Ok(statement.query_row([commit.key.id.as_str()], row).optional()?)
+}
+
+fn digest(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Digest>> {
+    Ok(row.get::<_, Option<[u8; 32]>>(column)?.map(Digest))
+}
+
+/// A task of a newer version of this program is left alone.
+fn check_readable(commit: &Commit, standing: &Standing, desk: &Desk<'_>) -> Result<(), Fault> {
+    if standing.schema > i64::from(crate::task::SCHEMA) {
+        return Err(newer(&commit.key).into());
+    }
+    if desk.shared.strange {
+        look_through(desk.connection(), &commit.key, standing.ordinal)?;
+    }
+    Ok(())
+}
+
+/// Whether this very commit stands where it would be written.
+fn repeated(commit: &Commit, standing: &Standing, desk: &Desk<'_>) -> Result<bool, Fault> {
+    if standing.version <= commit.expected {
+        return Ok(false);
+    }
+    let mut statement = desk.statement("SELECT id = ?2 FROM commits WHERE place = ?1")?;
+    let found =
+        statement.query_row((place(standing.ordinal, commit.expected + 1), commit.id.as_str()), |row| row.get(0));
+    Ok(found.optional()?.unwrap_or(false))
+}
+
+fn by_key(commit: &Commit, desk: &Desk<'_>) -> Result<Option<Known>, Fault> {
+    let Some(name) = commit.submission.as_ref().and_then(|submission| submission.idempotency_key.as_ref()) else {
+        return Ok(None);
+    };
+    let mut statement = desk.statement(
+        "SELECT tasks.id, tasks.digest FROM submissions JOIN tasks ON tasks.ordinal = submissions.task
+         WHERE submissions.tenant = ?1 AND submissions.name = ?2",
+    )?;
+    let row = |row: &Row<'_>| {
+        let id = TaskId::trusted(row.get::<_, Arc<str>>(0)?);
+        Ok(Known { key: TaskKey { tenant: commit.key.tenant.clone(), id }, digest: digest(row, 1)? })
+    };
+    Ok(statement.query_row([commit.key.tenant.as_str(), name.as_str()], row).optional()?)
+}
+
+/// A task's first commit.
+fn begin(commit: &Commit, desk: &mut Desk<'_>) -> Result<Committed, Fault> {
+    let task = &commit.task;
+    let submission = commit.submission.as_ref();
+    let (status, texts) = (task.status(), Texts::of(commit)?);
+    desk.run(
+        "INSERT INTO tasks
+            (id, tenant, version, schema, status, priority, accepted_at, updated_at, digest, summary, state)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+        (
+            task.key.id.as_str(),
+            task.key.tenant.as_str(),
+            bits(task.version),
+            task.schema,
+            status_number(status),
+            task.options.priority as i64,
+            sized(task.accepted_at.0),
+            sized(task.updated_at.0),
+            submission.map(|submission| submission.digest.0),
+            &task.summary,
+            &texts.state,
+        ),
+    )?;
+    let ordinal = desk.last_row();
+    if let Some(name) = submission.and_then(|submission| submission.idempotency_key.as_ref()) {
+        let row = (task.key.tenant.as_str(), name.as_str(), ordinal);
+        desk.run("INSERT INTO submissions (tenant, name, task) VALUES (?1, ?2, ?3)", row)?;
+    }
+    append(commit, ordinal, &texts.events, desk)?;
+    desk.open += u64::from(!status.ended());
+    Ok(Committed::Applied)
+}
+
+/// A later commit of a task.
+fn advance(commit: &Commit, standing: &Standing, desk: &mut Desk<'_>) -> Result<Committed, Fault> {
+    let task = &commit.task;
+    let (status, texts) = (task.status(), Texts::of(commit)?);
+    let ordinal = standing.ordinal;
+    let (updated_at, version, expected) = (sized(task.updated_at.0), bits(task.version), bits(commit.expected));
+    // Where the status stays, no index has to be written.
+    let moved = if status_number(status) == standing.status {
+        desk.run(
+            "UPDATE tasks SET version = ?3, schema = ?4, updated_at = ?5, state = ?6
+             WHERE ordinal = ?1 AND version = ?2",
+            (ordinal, expected, version, task.schema, updated_at, &texts.state),
+        )?
+    } else {
+        desk.run(
+            "UPDATE tasks SET version = ?3, schema = ?4, updated_at = ?5, state = ?6, status = ?7
+             WHERE ordinal = ?1 AND version = ?2",
+            (ordinal, expected, version, task.schema, updated_at, &texts.state, status_number(status)),
+        )?
+    };
+    if moved != 1 {
+        return Ok(Committed::Conflict);
+    }
+    append(commit, ordinal, &texts.events, desk)?;
+    if status.ended() && !standing.ended() {
+        desk.open = desk.open.saturating_sub(1);
+        desk.run("DELETE FROM accepted_leases WHERE task = ?1", [ordinal])?;
+    }
+    Ok(Committed::Applied)
+}
+
+/// What every commit adds: its events, and payloads beside the task.
+fn append(commit: &Commit, ordinal: i64, events: &str, desk: &Desk<'_>) -> Result<(), Fault> {
+    let row = (place(ordinal, commit.expected + 1), commit.id.as_str(), events);
+    desk.run("INSERT INTO commits (place, id, events) VALUES (?1, ?2, ?3)", row)?;
+    for (name, value) in &commit.payloads {
+        let row = (ordinal, name, value.text());
+        desk.run("INSERT OR REPLACE INTO payloads (task, name, value) VALUES (?1, ?2, ?3)", row)?;
+    }
+    for event in &commit.events {
+        let kind = event.kind.name();
+        if !desk.shared.kinds.lock().contains(kind) {
+            desk.run("INSERT OR IGNORE INTO kinds (name) VALUES (?1)", [kind])?;
+        }
+    }
+    for lease in &commit.effects.release {
+        if desk.shared.accepted.lock().contains(&(commit.key.clone(), lease.clone())) {
+            let row = (ordinal, lease.step.as_str(), lease.attempt.0);
+            desk.run("DELETE FROM accepted_leases WHERE task = ?1 AND step = ?2 AND attempt = ?3", row)?;
+        }
+    }
+    Ok(())
+}
+
+/// The stored form, made before anything is written.
+struct Texts {
+    state: String,
+    events: String,
+}
+
+impl Texts {
+    fn of(commit: &Commit) -> Result<Self, StoreError> {
+        let texts = || {
+            let state = serde_json::to_string(commit.task.as_ref())?;
+            Ok(Self { state, events: serde_json::to_string(&commit.events)? })
+        };
+        texts().map_err(|error: serde_json::Error| {
+            StoreError::Corrupt(format!("task {} has no stored form ({error}); it was not written", commit.key).into())
+        })
+    }
+}

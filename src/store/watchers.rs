@@ -1,0 +1,77 @@
+//! Who waits for a task's next events. Wake-ups live only in this process; whoever misses one reads from its own cursor.
+
+use crate::task::TaskKey;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use tokio::sync::watch;
+
+/// How many watchers are kept before the first look for those that nobody listens to.
+const SWEEP_AT: usize = 1024;
+
+/// One channel per watched task.
+#[derive(Debug)]
+pub(super) struct Watchers(Mutex<Room>);
+
+#[derive(Debug)]
+struct Room {
+    tasks: HashMap<TaskKey, watch::Sender<u64>>,
+    sweep_at: usize,
+}
+
+impl Default for Watchers {
+    fn default() -> Self {
+        Self(Mutex::new(Room { tasks: HashMap::new(), sweep_at: SWEEP_AT }))
+    }
+}
+
+impl Watchers {
+    /// Listens to a task, which stands at this version as far as is known.
+    pub fn listen(&self, key: &TaskKey, version: u64) -> watch::Receiver<u64> {
+        let mut room = self.0.lock();
+        if let Some(sender) = room.tasks.get(key) {
+            return sender.subscribe();
+        }
+        if room.tasks.len() >= room.sweep_at {
+            room.tasks.retain(|_, sender| sender.receiver_count() > 0);
+            // Twice what is left, so that sweeping costs each newcomer a constant.
+            room.sweep_at = SWEEP_AT.max(room.tasks.len() * 2);
+        }
+        let (sender, receiver) = watch::channel(version);
+        room.tasks.insert(key.clone(), sender);
+        receiver
+    }
+
+    /// Wakes whoever listens to a task; when that is nobody, the channel goes.
+    pub fn wake(&self, key: &TaskKey, version: u64) {
+        let mut room = self.0.lock();
+        let Some(sender) = room.tasks.get(key) else { return };
+        if sender.send(version).is_err() {
+            room.tasks.remove(key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::task::{TaskId, Tenant};
+
+    fn key(name: &str) -> TaskKey {
+        TaskKey { tenant: Tenant::default(), id: TaskId::trusted(name) }
+    }
+
+    #[test]
+    fn channels_without_listeners_go() {
+        let watchers = Watchers::default();
+        drop(watchers.listen(&key("gone"), 1));
+        watchers.wake(&key("gone"), 2);
+        assert_eq!(watchers.0.lock().tasks.len(), 0);
+        let kept = watchers.listen(&key("kept"), 1);
+        for n in 0..10 * SWEEP_AT {
+            drop(watchers.listen(&key(&format!("t{n}")), 1));
+        }
+        assert!(watchers.0.lock().tasks.len() <= SWEEP_AT + 1);
+        watchers.wake(&key("kept"), 7);
+        assert_eq!(*kept.borrow(), 7);
+    }
+}
