@@ -1,7 +1,10 @@
 //! Callboard runs teams of LLM agents as supervised actors over a durable task store.
 #![forbid(unsafe_code)]
 
+pub mod agents;
+pub mod llm;
 pub mod messages;
 pub mod store;
 pub mod task;
 pub mod telemetry;
+mod text;

@@ -1,0 +1,12 @@
+//! The project's own documentation, inside the program: what is searched when no folder is given, so that a first
+//! question needs nothing but the binary.
+
+use super::corpus::EmbeddedDocuments;
+
+/// Name and text of each document.
+pub const OWN_DOCUMENTS: EmbeddedDocuments = &[
+    ("README.md", include_str!("../../README.md")),
+    ("ARCHITECTURE.md", include_str!("../../ARCHITECTURE.md")),
+    ("docs/semantics.md", include_str!("../../docs/semantics.md")),
+    ("docs/configuration.md", include_str!("../../docs/configuration.md")),
+];

@@ -1,0 +1,226 @@
+//! The agent that thinks with a model: templates turn work into a prompt, the answer becomes the step's output. It knows
+//! nothing of which model answers, and keeps nothing between steps.
+
+use super::citations::{gather, resolve};
+use super::output::Output;
+use super::{Agent, AgentError, Think, Thought};
+use crate::messages::{Generated, ModelError, Passage, Phase, Work};
+use crate::task::{Capability, ErrorCode, Failure, Json};
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::Serde;
+use minijinja::{Environment, UndefinedBehavior};
+use serde::Serialize;
+use serde_json::Value;
+use std::sync::Arc;
+
+const QUESTION: &str = include_str!("prompts/question.user.j2");
+const EVIDENCE: &str = include_str!("prompts/evidence.user.j2");
+
+/// The templates that come with the program: capability, system, user.
+const DEFAULTS: [(&str, &str, &str); 3] = [
+    ("analyze", include_str!("prompts/analyze.system.j2"), QUESTION),
+    ("evaluate", include_str!("prompts/evaluate.system.j2"), EVIDENCE),
+    ("finalize", include_str!("prompts/finalize.system.j2"), EVIDENCE),
+];
+/// The templates for every other capability. No capability has this name: they are trimmed.
+const ANY: &str = " any";
+const ANY_SYSTEM: &str = include_str!("prompts/any.system.j2");
+
+/// The agent. One value serves any number of capabilities.
+///
+/// Templates are minijinja and see `capability`, `objective`, `context` (the task's JSON), `context_text` (the same as
+/// text, empty when there is none), `earlier` (a list of `{step, capability, text, output}`) and `passages` (a list of
+/// `{number, file, line, text}`). A name that is not there is an error; write `context.x is defined` to ask.
+pub struct PromptAgent {
+    profile: Arc<str>,
+    templates: Environment<'static>,
+}
+
+/// A template that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the {role} prompt for {capability} is not a valid template: {why}; correct it, or leave it out for the default"
+)]
+pub struct TemplateError {
+    /// Whose prompt.
+    pub capability: String,
+    /// `system` or `user`.
+    pub role: &'static str,
+    /// What is wrong with it, and where.
+    pub why: String,
+}
+
+impl TemplateError {
+    fn new(capability: &str, role: &'static str, error: &minijinja::Error) -> Self {
+        Self { capability: capability.trim().into(), role, why: error.to_string() }
+    }
+}
+
+/// What templates see.
+#[derive(Debug, Serialize)]
+struct Inputs<'a> {
+    capability: &'a str,
+    objective: &'a str,
+    context: Value,
+    context_text: &'a str,
+    earlier: Vec<EarlierInput<'a>>,
+    passages: Vec<NumberedPassage<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct EarlierInput<'a> {
+    step: &'a str,
+    capability: &'a str,
+    text: String,
+    output: Value,
+}
+
+#[derive(Debug, Serialize)]
+struct NumberedPassage<'a> {
+    number: usize,
+    #[serde(flatten)]
+    passage: &'a Passage,
+}
+
+impl PromptAgent {
+    /// An agent with the templates that come with the program; the profile is what its outputs call it.
+    ///
+    /// # Errors
+    /// [`TemplateError`] when one of those is broken, which a test excludes.
+    pub fn new(profile: impl Into<Arc<str>>) -> Result<Self, TemplateError> {
+        let mut templates = Environment::new();
+        // A misspelled name in a user's template must not become a silent gap in a prompt.
+        templates.set_undefined_behavior(UndefinedBehavior::Strict);
+        // Lines that hold only a block tag leave nothing behind.
+        let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).keep_trailing_newline(true).build();
+        templates.set_syntax(syntax.map_err(|error| TemplateError::new(ANY, "syntax", &error))?);
+        let mut agent = Self { profile: profile.into(), templates };
+        for (capability, system, user) in DEFAULTS {
+            agent.add(capability, system.into(), user.into())?;
+        }
+        agent.add(ANY, ANY_SYSTEM.into(), EVIDENCE.into())?;
+        Ok(agent)
+    }
+
+    /// Other templates for one capability; the default user prompt when only the system prompt is given.
+    ///
+    /// # Errors
+    /// [`TemplateError`] when one of them cannot be read.
+    pub fn with_prompts(
+        mut self,
+        capability: &Capability,
+        system: String,
+        user: Option<String>,
+    ) -> Result<Self, TemplateError> {
+        let default =
+            DEFAULTS.iter().find(|(name, ..)| *name == capability.as_str()).map_or(EVIDENCE, |(.., user)| user);
+        self.add(capability.as_str(), system, user.unwrap_or_else(|| default.into()))?;
+        Ok(self)
+    }
+
+    fn add(&mut self, capability: &str, system: String, user: String) -> Result<(), TemplateError> {
+        for (role, source) in [("system", system), ("user", user)] {
+            let added = self.templates.add_template_owned(template_name(capability, role), source);
+            added.map_err(|error| TemplateError::new(capability, role, &error))?;
+        }
+        Ok(())
+    }
+
+    async fn think_it_through(&self, work: &Work, think: &dyn Think) -> Result<Json, AgentError> {
+        think.progress(Phase::Thinking);
+        let passages = gather(&work.earlier);
+        let thought = self.thought(work, passages.clone())?;
+        think.progress(Phase::Model);
+        let generated = think.think(thought).await.map_err(|error| model_failure(work, error))?;
+        think.progress(Phase::Thinking);
+        self.output(work, generated, &passages)
+    }
+
+    fn thought(&self, work: &Work, passages: Vec<Passage>) -> Result<Thought, AgentError> {
+        let inputs = Inputs::of(work, &passages);
+        let system_prompt = self.render(work, "system", &inputs)?;
+        let user_prompt = self.render(work, "user", &inputs)?;
+        Ok(Thought { system_prompt, user_prompt, question: work.objective.clone(), passages })
+    }
+
+    fn render(&self, work: &Work, role: &str, inputs: &Inputs<'_>) -> Result<String, AgentError> {
+        let own = self.templates.get_template(&template_name(work.capability.as_str(), role));
+        let template = own.or_else(|_| self.templates.get_template(&template_name(ANY, role)));
+        template.and_then(|template| template.render(Serde(inputs))).map_err(|error| {
+            let message = format!(
+                "{}: the {role} prompt cannot be made ({error}); correct the template, it fails the same way every time",
+                work.capability
+            );
+            AgentError::Fatal(Failure::new(ErrorCode::InternalError, message))
+        })
+    }
+
+    fn output(&self, work: &Work, generated: Generated, passages: &[Passage]) -> Result<Json, AgentError> {
+        if !generated.text.chars().any(char::is_alphanumeric) {
+            let message = format!(
+                "{}: {} answered without a single word ({} bytes); another try may do better",
+                work.capability,
+                generated.provider,
+                generated.text.len()
+            );
+            return Err(AgentError::Retryable(Failure::new(ErrorCode::InternalError, message)));
+        }
+        let (text, citations) = if generated.citations.is_empty() {
+            resolve(&generated.text, passages)
+        } else {
+            (generated.text.to_string(), generated.citations)
+        };
+        Output::new(work, &self.profile, &generated.provider, &generated.model, text.trim())
+            .usage(generated.usage)
+            .citations(&citations)
+            .json()
+    }
+}
+
+impl Agent for PromptAgent {
+    fn perform<'a>(&'a self, work: &'a Work, think: &'a dyn Think) -> BoxFuture<'a, Result<Json, AgentError>> {
+        self.think_it_through(work, think).boxed()
+    }
+}
+
+impl<'a> Inputs<'a> {
+    fn of(work: &'a Work, passages: &'a [Passage]) -> Self {
+        let context: Value = work.context.parse().unwrap_or_default();
+        let is_empty = context.is_null() || context.as_object().is_some_and(serde_json::Map::is_empty);
+        Self {
+            capability: work.capability.as_str(),
+            objective: &work.objective,
+            context,
+            context_text: if is_empty { "" } else { work.context.text() },
+            earlier: work.earlier.iter().map(EarlierInput::of).collect(),
+            passages: (1..).zip(passages).map(|(number, passage)| NumberedPassage { number, passage }).collect(),
+        }
+    }
+}
+
+impl<'a> EarlierInput<'a> {
+    fn of(earlier: &'a crate::messages::Earlier) -> Self {
+        let output: Value = earlier.output.parse().unwrap_or_default();
+        let text = output.get("text").and_then(Value::as_str).unwrap_or_default().to_owned();
+        Self { step: earlier.step.as_str(), capability: earlier.capability.as_str(), text, output }
+    }
+}
+
+fn template_name(capability: &str, role: &str) -> String {
+    format!("{capability}.{role}")
+}
+
+fn model_failure(work: &Work, error: ModelError) -> AgentError {
+    let failed = |code| Failure::new(code, format!("{}: {error}", work.capability));
+    match error {
+        ModelError::Retryable(_) => AgentError::Retryable(failed(ErrorCode::InternalError)),
+        ModelError::Fatal(_) => AgentError::Fatal(failed(ErrorCode::InternalError)),
+        ModelError::Crashed(_) => AgentError::Crashed(failed(ErrorCode::Crashed)),
+        ModelError::Lost(loss) => AgentError::Lost(loss),
+    }
+}
+
+#[cfg(test)]
+mod tests;
