@@ -1,6 +1,7 @@
 //! Callboard runs teams of LLM agents as supervised actors over a durable task store.
 #![forbid(unsafe_code)]
 
+pub mod actors;
 pub mod agents;
 pub mod llm;
 pub mod messages;

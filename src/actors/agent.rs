@@ -1,0 +1,266 @@
+//! An agent as an actor: keeps the slots, runs each attempt as a child of its own, reports how it ended and tells the
+//! registry that it is alive. The step itself happens in the child; the actor only counts.
+
+mod report;
+mod think;
+
+use super::{ActorRef, Behaviour, Handle, Reply, TaskEnd, TaskSet, Turn, spawn_task};
+use crate::agents::{Agent, AgentError};
+use crate::messages::{
+    ActiveAttempt, CallContext, Declaration, Drain, DropAttempt, Generate, Heartbeat, HeartbeatAnswer, Register,
+    StepOutcome, StepResult, Work, WorkReply,
+};
+use crate::task::{AgentId, ErrorCode, Failure, Incarnation, Json, Loss};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use think::{GatewayThink, Progress};
+
+/// What an agent's actor is made of; each of its lives gets a copy.
+#[derive(Clone)]
+pub struct AgentParts {
+    /// What it says of itself; each life puts its own incarnation in.
+    pub declaration: Declaration,
+    /// What it does.
+    pub agent: Arc<dyn Agent>,
+    /// Which provider it thinks with; the gateway's own when none.
+    pub provider: Option<Arc<str>>,
+    /// Who takes its results.
+    pub master: ActorRef<StepResult>,
+    /// Where it thinks.
+    pub gateway: ActorRef<Generate>,
+    /// Where it joins.
+    pub register: ActorRef<Register>,
+    /// Where it says that it is alive.
+    pub heartbeat: ActorRef<Heartbeat>,
+    /// How long a heartbeat counts, in milliseconds.
+    pub heartbeat_ttl_ms: u64,
+}
+
+/// An accepted attempt is in a heartbeat within this time.
+const FIRST_BEAT: Duration = Duration::from_millis(800);
+/// How long the registry may take to answer.
+const REGISTRY_TIMEOUT: Duration = Duration::from_secs(15);
+/// The first and the longest pause between tries at joining.
+const JOIN_PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// The largest output that is taken, in bytes.
+const MAX_OUTPUT_BYTES: usize = 2 * 1024 * 1024;
+
+/// One agent.
+pub struct AgentActor {
+    parts: AgentParts,
+    incarnation: Incarnation,
+    steps: TaskSet<DropAttempt>,
+    /// What each attempt is busy with, until its result has been taken.
+    attempts: HashMap<DropAttempt, Arc<Progress>>,
+    is_draining: bool,
+    /// It is trying to join; one such chain is enough.
+    is_joining: bool,
+    /// A heartbeat is on its way already that will list what was just accepted.
+    beat_is_due: bool,
+}
+
+// === impl AgentActor ===
+
+impl AgentActor {
+    /// A new life, with free slots. Attempts that an earlier one left running are reported as lost.
+    pub fn create(parts: AgentParts) -> Self {
+        let master = parts.master.clone();
+        let agent = parts.declaration.agent.clone();
+        let steps = TaskSet::new(move |attempt| report::lost(&master, &agent, attempt, Loss::AgentRestarted));
+        let incarnation = Incarnation::trusted(uuid::Uuid::now_v7().to_string());
+        Self {
+            parts,
+            incarnation,
+            steps,
+            attempts: HashMap::new(),
+            is_draining: false,
+            is_joining: false,
+            beat_is_due: false,
+        }
+    }
+
+    fn id(&self) -> &AgentId {
+        &self.parts.declaration.agent
+    }
+
+    fn begin(&mut self, work: Work, context: CallContext, turn: &mut Turn<'_, Self>) {
+        let attempt = DropAttempt { key: work.key.clone(), step: work.step.clone(), attempt: work.attempt };
+        let progress = Arc::new(Progress::default());
+        let agent = self.parts.agent.clone();
+        let think = GatewayThink::new(&self.parts, &work, context, progress.clone());
+        let name = format!("{} #{}", work.step, work.attempt);
+        let child = spawn_task(turn.node(), &name, async move { agent.perform(&work, &think).await });
+        self.steps.insert(attempt.clone(), child.abort_handle());
+        self.attempts.insert(attempt.clone(), progress);
+        turn.spawn(child, move |actor, outcome, turn| actor.ended(attempt, outcome, turn));
+        self.beat_soon(turn);
+    }
+
+    /// A step's child has ended: its slot is free, and its outcome is reported until the master has it.
+    fn ended(&mut self, attempt: DropAttempt, outcome: TaskEnd<Result<Json, AgentError>>, turn: &mut Turn<'_, Self>) {
+        // Not here any more: it was dropped on request, and nobody waits for word of it.
+        if self.steps.remove(&attempt).is_none() {
+            self.attempts.remove(&attempt);
+            return;
+        }
+        let Some(outcome) = judge(outcome) else {
+            self.attempts.remove(&attempt);
+            return;
+        };
+        let result = StepResult {
+            key: attempt.key.clone(),
+            step: attempt.step.clone(),
+            agent: self.id().clone(),
+            attempt: Some(attempt.attempt),
+            outcome,
+        };
+        let delivered = report::deliver(self.parts.master.clone(), result);
+        turn.spawn(delivered, move |actor, (), _| {
+            actor.attempts.remove(&attempt);
+        });
+    }
+
+    // === Joining and staying ===
+
+    fn join(&mut self, pause: Duration, turn: &mut Turn<'_, Self>) {
+        self.is_joining = true;
+        let declaration = Declaration { incarnation: self.incarnation.clone(), ..self.parts.declaration.clone() };
+        let joined = self.parts.register.ask(Register(declaration), CallContext::default(), REGISTRY_TIMEOUT);
+        turn.spawn(joined, move |actor, joined, turn| {
+            actor.is_joining = false;
+            if !matches!(joined, Ok(Ok(()))) && !actor.is_draining {
+                actor.is_joining = true;
+                tracing::warn!(agent = %actor.id(), ?joined, "could not join; trying again");
+                let next = (pause * 2).min(JOIN_PAUSES.1);
+                let jittered = pause.mul_f64(0.5 + fastrand::f64() / 2.0);
+                turn.later(jittered, move |actor, turn| actor.join(next, turn));
+            }
+        });
+    }
+
+    fn beat_soon(&mut self, turn: &mut Turn<'_, Self>) {
+        if !std::mem::replace(&mut self.beat_is_due, true) {
+            turn.later(FIRST_BEAT, |actor, turn| {
+                actor.beat_is_due = false;
+                // What ended meanwhile needs no word.
+                if !actor.attempts.is_empty() {
+                    actor.beat(turn);
+                }
+            });
+        }
+    }
+
+    fn beat(&mut self, turn: &mut Turn<'_, Self>) {
+        // A result on its way to the master stalls nobody's work.
+        let active = |(attempt, progress): (&DropAttempt, &Arc<Progress>)| {
+            let age_ms = if self.steps.contains(attempt) { progress.age_ms() } else { 0 };
+            active(attempt, progress, age_ms)
+        };
+        let active = self.attempts.iter().map(active).collect();
+        let load = self.steps.len() as f64 / f64::from(self.parts.declaration.slots.max(1));
+        let beat =
+            Heartbeat { agent: self.id().clone(), incarnation: self.incarnation.clone(), load: load.min(1.0), active };
+        let answered = self.parts.heartbeat.ask(beat, CallContext::default(), REGISTRY_TIMEOUT);
+        turn.spawn(answered, |actor, answer, turn| match answer {
+            Ok(Ok(HeartbeatAnswer { drop, known })) => {
+                for attempt in drop {
+                    actor.drop_attempt(&attempt);
+                }
+                if !known && !actor.is_draining && !actor.is_joining {
+                    actor.join(JOIN_PAUSES.0, turn);
+                }
+            }
+            Ok(Err(error)) => tracing::warn!(agent = %actor.id(), %error, "a heartbeat was not taken"),
+            Err(error) => tracing::warn!(agent = %actor.id(), %error, "a heartbeat got no answer"),
+        });
+    }
+
+    fn drop_attempt(&mut self, attempt: &DropAttempt) {
+        if self.steps.abort(attempt) {
+            tracing::info!(task = %attempt.key.id, step = %attempt.step, attempt = attempt.attempt.0, "dropped an attempt");
+        }
+    }
+}
+
+impl Behaviour for AgentActor {
+    const KIND: &'static str = "agent";
+
+    fn started(&mut self, turn: &mut Turn<'_, Self>) {
+        self.join(JOIN_PAUSES.0, turn);
+        turn.every(Duration::from_millis(self.parts.heartbeat_ttl_ms / 3), Self::beat);
+    }
+}
+
+impl Handle<Work> for AgentActor {
+    fn handle(&mut self, work: Work, context: CallContext, reply: Reply<Work>, turn: &mut Turn<'_, Self>) {
+        let attempt = DropAttempt { key: work.key.clone(), step: work.step.clone(), attempt: work.attempt };
+        reply.send(if self.is_draining {
+            WorkReply::Draining
+        } else if work.incarnation != self.incarnation {
+            WorkReply::Restarted
+        } else if self.attempts.contains_key(&attempt) {
+            WorkReply::Accepted
+        } else if self.steps.len() >= self.parts.declaration.slots as usize {
+            WorkReply::Overloaded
+        } else {
+            self.begin(work, context, turn);
+            WorkReply::Accepted
+        });
+    }
+}
+
+impl Handle<DropAttempt> for AgentActor {
+    fn handle(&mut self, attempt: DropAttempt, _: CallContext, reply: Reply<DropAttempt>, _: &mut Turn<'_, Self>) {
+        self.drop_attempt(&attempt);
+        reply.send(());
+    }
+}
+
+impl Handle<Drain> for AgentActor {
+    fn handle(&mut self, drain: Drain, _: CallContext, reply: Reply<Drain>, _: &mut Turn<'_, Self>) {
+        self.is_draining = true;
+        if drain.hand_back {
+            let left: Vec<_> = self.steps.keys().cloned().collect();
+            for attempt in left {
+                self.steps.abort(&attempt);
+                report::lost(&self.parts.master, self.id(), attempt, Loss::Drained);
+            }
+        }
+        reply.send(self.attempts.len());
+    }
+}
+
+// === Pure parts ===
+
+fn active(attempt: &DropAttempt, progress: &Progress, progress_age_ms: u64) -> ActiveAttempt {
+    let (phase, call) = progress.now();
+    ActiveAttempt {
+        key: attempt.key.clone(),
+        step: attempt.step.clone(),
+        attempt: attempt.attempt,
+        phase,
+        progress_age_ms,
+        call,
+    }
+}
+
+/// What a step's end means to the master; none when it was aborted from outside, which whoever did it reports.
+fn judge(outcome: TaskEnd<Result<Json, AgentError>>) -> Option<StepOutcome> {
+    Some(match outcome {
+        TaskEnd::Finished(Ok(output)) if output.bytes() > MAX_OUTPUT_BYTES => {
+            let message =
+                format!("its output of {} bytes is over the {MAX_OUTPUT_BYTES} that are taken", output.bytes());
+            StepOutcome::FatalFailure(Failure::new(ErrorCode::ValidationError, message))
+        }
+        TaskEnd::Finished(Ok(output)) => StepOutcome::Succeeded(output),
+        TaskEnd::Finished(Err(AgentError::Retryable(failure))) => StepOutcome::RetryableFailure(failure),
+        TaskEnd::Finished(Err(AgentError::Fatal(failure))) => StepOutcome::FatalFailure(failure),
+        TaskEnd::Finished(Err(AgentError::Crashed(failure))) => StepOutcome::Crashed(failure),
+        TaskEnd::Finished(Err(AgentError::Lost(loss))) => StepOutcome::Lost(loss),
+        TaskEnd::Panicked(words) => {
+            StepOutcome::Crashed(Failure::new(ErrorCode::Crashed, format!("the agent's code panicked: {words}")))
+        }
+        TaskEnd::Aborted => return None,
+    })
+}

@@ -1,0 +1,45 @@
+//! How an agent's results reach the master: again and again, with pauses, until they are taken or are not wanted. A
+//! result that is never taken is not lost: its lease runs out and the step runs again.
+
+use crate::actors::ActorRef;
+use crate::messages::{CallContext, CallError, DropAttempt, MasterError, StepOutcome, StepResult};
+use crate::task::{AgentId, Loss};
+use std::time::Duration;
+
+/// How long the master may take over one result.
+const RESULT_TIMEOUT: Duration = Duration::from_secs(30);
+/// The first and the longest pause between tries.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+/// Tries in all: some ten minutes.
+const TRIES: u32 = 70;
+
+/// Delivers a result.
+pub(super) async fn deliver(master: ActorRef<StepResult>, result: StepResult) {
+    let mut pause = PAUSES.0;
+    for _ in 0..TRIES {
+        let answer = master.ask(result.clone(), CallContext::default(), RESULT_TIMEOUT).await;
+        match answer {
+            Ok(Ok(_)) => return,
+            Ok(Err(error @ (MasterError::Conflict(_) | MasterError::NotFound(_)))) => {
+                tracing::warn!(task = %result.key.id, step = %result.step, %error, "a result was refused");
+                return;
+            }
+            Err(CallError::Unavailable) => return,
+            Ok(Err(error)) => tracing::warn!(task = %result.key.id, step = %result.step, %error, "a result waits"),
+            Err(error) => tracing::warn!(task = %result.key.id, step = %result.step, %error, "a result waits"),
+        }
+        tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+        pause = (pause * 2).min(PAUSES.1);
+    }
+    tracing::error!(task = %result.key.id, step = %result.step, "a result could not be delivered; its step runs again");
+}
+
+/// Says that an attempt ended for no fault of its own; best effort, the lease's end says it too.
+pub(super) fn lost(master: &ActorRef<StepResult>, agent: &AgentId, attempt: DropAttempt, loss: Loss) {
+    let DropAttempt { key, step, attempt } = attempt;
+    let outcome = StepOutcome::Lost(loss);
+    let result = StepResult { key, step, agent: agent.clone(), attempt: Some(attempt), outcome };
+    if let Err(error) = master.tell(result, CallContext::default()) {
+        tracing::debug!(%agent, %error, "a loss could not be told");
+    }
+}

@@ -1,0 +1,94 @@
+//! An agent's port to the models, as seen from its actor: calls the gateway with the step's context, and notes what the
+//! step is busy with for the heartbeat.
+
+use super::AgentParts;
+use crate::actors::ActorRef;
+use crate::agents::{Think, Thought};
+use crate::messages::{CallContext, CallError, Generate, Generated, ModelError, Phase, Work};
+use crate::task::{CallId, Capability, Loss};
+use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What a step is busy with, and since when. Shared by the step's child and the actor that beats for it.
+pub(super) struct Progress(Mutex<(Phase, Option<CallId>, Instant)>);
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self(Mutex::new((Phase::Thinking, None, Instant::now())))
+    }
+}
+
+impl Progress {
+    fn moved(&self, phase: Phase, call: Option<CallId>) {
+        *self.0.lock() = (phase, call, Instant::now());
+    }
+
+    pub(super) fn now(&self) -> (Phase, Option<CallId>) {
+        let now = self.0.lock();
+        (now.0, now.1.clone())
+    }
+
+    pub(super) fn age_ms(&self) -> u64 {
+        u64::try_from(self.0.lock().2.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// The port, for one attempt.
+pub(super) struct GatewayThink {
+    gateway: ActorRef<Generate>,
+    provider: Option<Arc<str>>,
+    capability: Capability,
+    context: CallContext,
+    until: Instant,
+    progress: Arc<Progress>,
+}
+
+impl GatewayThink {
+    pub(super) fn new(parts: &AgentParts, work: &Work, context: CallContext, progress: Arc<Progress>) -> Self {
+        Self {
+            gateway: parts.gateway.clone(),
+            provider: parts.provider.clone(),
+            capability: work.capability.clone(),
+            context,
+            until: Instant::now() + Duration::from_millis(work.deadline_ms),
+            progress,
+        }
+    }
+}
+
+impl Think for GatewayThink {
+    fn think(&self, thought: Thought) -> BoxFuture<'_, Result<Generated, ModelError>> {
+        let call = CallId::trusted(uuid::Uuid::now_v7().to_string());
+        self.progress.moved(Phase::Model, Some(call.clone()));
+        let message = Generate {
+            call,
+            capability: self.capability.clone(),
+            system_prompt: thought.system_prompt.into(),
+            user_prompt: thought.user_prompt.into(),
+            question: thought.question,
+            passages: thought.passages,
+            provider: self.provider.clone(),
+        };
+        // The deadline of the message that brought the work was for accepting it.
+        let context = CallContext { deadline: Some(self.until), ..self.context.clone() };
+        let asked = self.gateway.ask(message, context, self.until.saturating_duration_since(Instant::now()));
+        Box::pin(async move {
+            let answer = asked.await;
+            self.progress.moved(Phase::Thinking, None);
+            match answer {
+                Ok(answer) => answer,
+                Err(CallError::Overloaded) => Err(ModelError::Lost(Loss::Refused)),
+                Err(CallError::Crashed | CallError::Unavailable) => Err(ModelError::Lost(Loss::Unreachable)),
+                Err(CallError::Timeout) => {
+                    Err(ModelError::Retryable("the model did not answer within the time left".into()))
+                }
+            }
+        })
+    }
+
+    fn progress(&self, phase: Phase) {
+        self.progress.moved(phase, None);
+    }
+}

@@ -1,0 +1,183 @@
+//! The dispatcher: sees to it that what is due happens. It claims queued steps when slots are free and feeds due timers
+//! and lost leases to the master; it never decides, and whatever it misses it finds again on its next round.
+
+use super::patience::patiently;
+use super::{ActorRef, Behaviour, Handle, Reply, Turn};
+use crate::messages::{Advance, CallContext, Due, MasterError, QueueDepths, Receipt, SlotsFree};
+use crate::store::{Store, StoreError};
+use crate::task::{Capability, Loss, StepId, TaskKey};
+use futures_util::future::join_all;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a dispatcher is made of; each of its lives gets a copy.
+#[derive(Clone)]
+pub struct DispatcherParts {
+    /// Where queues, timers and leases are.
+    pub store: Arc<dyn Store>,
+    /// Who decides what is due.
+    pub master: ActorRef<Advance>,
+    /// Who keeps the estimate of what waits.
+    pub estimate: ActorRef<QueueDepths>,
+}
+
+/// How often timers and leases are looked at: the grain of every back-off.
+const SWEEP_EVERY: Duration = Duration::from_millis(100);
+/// How often every queue is looked at, whatever was or was not told.
+const SURVEY_EVERY: Duration = Duration::from_secs(1);
+/// How many due things are taken at once.
+const BATCH: usize = 256;
+/// How long due things are kept from other dispatchers, in milliseconds.
+const CLAIM_MS: u64 = 5_000;
+/// How long the master may take over one of them. As long as the claim, after which it is taken again.
+const ADVANCE_TIMEOUT: Duration = Duration::from_millis(CLAIM_MS);
+
+/// Sees to it that what is due happens.
+pub struct Dispatcher {
+    parts: DispatcherParts,
+    /// Free slots last told, per capability whose queue is being served.
+    serving: HashMap<Capability, Option<u32>>,
+    /// Steps that the master is being asked about.
+    claiming: HashSet<(TaskKey, StepId)>,
+}
+
+// === impl Dispatcher ===
+
+impl Dispatcher {
+    /// A new life; it finds everything in the store.
+    pub fn create(parts: DispatcherParts) -> Self {
+        Self { parts, serving: HashMap::new(), claiming: HashSet::new() }
+    }
+
+    // === Timers and leases ===
+
+    fn sweep(&mut self, turn: &mut Turn<'_, Self>) {
+        let parts = self.parts.clone();
+        turn.spawn(async move { sweep(&parts).await }, |dispatcher, swept, turn| match swept {
+            // A full batch means that more is due.
+            Ok(count) if count >= BATCH => turn.defer(Self::sweep),
+            Ok(_) => dispatcher.sweep_later(turn),
+            Err(error) => {
+                tracing::warn!(%error, "due timers and leases could not be read");
+                dispatcher.sweep_later(turn);
+            }
+        });
+    }
+
+    fn sweep_later(&mut self, turn: &mut Turn<'_, Self>) {
+        turn.later(SWEEP_EVERY, Self::sweep);
+    }
+
+    // === Queues ===
+
+    /// Looks at every queue that holds anything, and tells the master how much.
+    fn survey(&mut self, turn: &mut Turn<'_, Self>) {
+        let store = self.parts.store.clone();
+        turn.spawn(async move { survey(&*store).await }, |dispatcher, depths, turn| {
+            match depths {
+                // The master answers with `SlotsFree` where anything can run. Not taken now, it will be with the next.
+                Ok(depths) => drop(dispatcher.parts.estimate.tell(depths, CallContext::default())),
+                Err(error) => tracing::warn!(%error, "the queues could not be read"),
+            }
+            turn.later(SURVEY_EVERY, Self::survey);
+        });
+    }
+
+    /// Claims the head of a queue for as many slots as are free; one round at a time per capability.
+    fn serve(&mut self, capability: Capability, free: u32, turn: &mut Turn<'_, Self>) {
+        if let Some(told) = self.serving.get_mut(&capability) {
+            *told = Some(free);
+            return;
+        }
+        self.serving.insert(capability.clone(), None);
+        let (parts, wanted) = (self.parts.clone(), capability.clone());
+        // Entries under claim stand at the head until their commit is done.
+        let limit = (free as usize).min(BATCH) + self.claiming.len();
+        let head = async move { patiently(parts.store.waiting(&wanted, limit)).await };
+        turn.spawn(head, move |dispatcher, head, turn| match head {
+            Ok(head) => {
+                let steps = head.entries.into_iter().map(|(key, entry)| (key, entry.step)).collect();
+                dispatcher.claim(capability, steps, free, turn);
+            }
+            Err(error) => {
+                tracing::warn!(%error, %capability, "a queue could not be read");
+                dispatcher.serving.remove(&capability);
+            }
+        });
+    }
+
+    fn claim(&mut self, capability: Capability, steps: Vec<(TaskKey, StepId)>, free: u32, turn: &mut Turn<'_, Self>) {
+        let fresh: Vec<_> =
+            steps.into_iter().filter(|step| !self.claiming.contains(step)).take(free as usize).collect();
+        self.claiming.extend(fresh.iter().cloned());
+        let master = self.parts.master.clone();
+        let claims = fresh.into_iter().map(move |(key, step)| {
+            let asked = advance(&master, key.clone(), Due::Claim(step.clone()));
+            async move {
+                asked.await;
+                (key, step)
+            }
+        });
+        turn.spawn(join_all(claims), move |dispatcher, claimed, turn| {
+            for step in &claimed {
+                dispatcher.claiming.remove(step);
+            }
+            // Slots that came free meanwhile are served in a round of their own.
+            if let Some(Some(free)) = dispatcher.serving.remove(&capability) {
+                dispatcher.serve(capability, free, turn);
+            }
+        });
+    }
+}
+
+impl Behaviour for Dispatcher {
+    const KIND: &'static str = "dispatcher";
+
+    fn started(&mut self, turn: &mut Turn<'_, Self>) {
+        self.sweep(turn);
+        self.survey(turn);
+    }
+}
+
+impl Handle<SlotsFree> for Dispatcher {
+    fn handle(&mut self, message: SlotsFree, _: CallContext, reply: Reply<SlotsFree>, turn: &mut Turn<'_, Self>) {
+        reply.send(());
+        self.serve(message.capability, message.free, turn);
+    }
+}
+
+// === The rounds ===
+
+/// One round over timers and leases; answers how many were due.
+async fn sweep(parts: &DispatcherParts) -> Result<usize, StoreError> {
+    let leases = patiently(parts.store.expired_leases(BATCH, CLAIM_MS)).await?.due;
+    let timers = patiently(parts.store.due_timers(BATCH, CLAIM_MS)).await?.due;
+    let count = leases.len().max(timers.len());
+    let lost = leases.into_iter().map(|(key, lease)| (key, Due::Lost(lease.step, lease.attempt, Loss::LeaseExpired)));
+    let fired = timers.into_iter().map(|(key, timer)| (key, Due::Timer(timer.id)));
+    join_all(lost.chain(fired).map(|(key, due)| advance(&parts.master, key, due))).await;
+    Ok(count)
+}
+
+async fn survey(store: &dyn Store) -> Result<QueueDepths, StoreError> {
+    let mut depths = Vec::new();
+    for capability in patiently(store.waiting_capabilities()).await? {
+        let waiting = patiently(store.waiting(&capability, 0)).await?.counts;
+        depths.push((capability, waiting));
+    }
+    Ok(QueueDepths(depths))
+}
+
+/// Asks the master to look at one due thing. Whatever it answers, the store knows whether the thing is still due.
+fn advance(master: &ActorRef<Advance>, key: TaskKey, due: Due) -> impl Future<Output = ()> + use<> {
+    let task = key.id.clone();
+    let asked = master.ask(Advance { key, due }, CallContext::default(), ADVANCE_TIMEOUT);
+    async move {
+        match asked.await {
+            Ok(Ok(Receipt::Counted | Receipt::Dropped)) | Ok(Err(MasterError::NotFound(_))) => {}
+            Ok(Err(error)) => tracing::warn!(%task, %error, "what was due could not be done; it stays due"),
+            Err(error) => tracing::warn!(%task, %error, "the master did not answer; what was due stays due"),
+        }
+    }
+}

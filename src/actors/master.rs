@@ -1,0 +1,403 @@
+//! The master: takes tasks and advances them, one decision of the core and one commit at a time per task. It holds no
+//! task that the store does not hold; whatever it forgets, it reads again.
+
+mod ask;
+mod estimate;
+mod send;
+
+use super::directory::Directory;
+use super::patience::patiently;
+use super::registry::Roster;
+use super::{ActorRef, Behaviour, Handle, Reply, Turn};
+use crate::messages::{
+    Advance, CallContext, Cancel, MasterError, QueueDepths, SlotsFree, StepResult, Submit, Submitted,
+};
+use crate::store::{Commit, Committed, Store, StoreError, SubmissionRecord};
+use crate::task::{
+    self, AttemptEnd, CommitId, Decision, Fleet, Json, Lease, Pipeline, Refusal, Submission, Task, TaskKey,
+};
+use crate::telemetry::{Counters, log_events};
+use ask::{Ask, Concern, not_committed, prepare, store_failed};
+use estimate::Booking;
+use lru::LruCache;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// What a master is made of; each of its lives gets a copy.
+#[derive(Clone)]
+pub struct MasterParts {
+    /// The only memory.
+    pub store: Arc<dyn Store>,
+    /// What a task's plan is made from.
+    pub pipeline: Arc<Pipeline>,
+    /// Where agents are reached.
+    pub directory: Directory,
+    /// Who is alive.
+    pub roster: watch::Receiver<Arc<Roster>>,
+    /// Who claims queued steps. Set once the node has started it: a master and its dispatcher know each other.
+    pub dispatcher: Arc<OnceLock<ActorRef<SlotsFree>>>,
+    /// True once the process takes no more tasks.
+    pub draining: Arc<AtomicBool>,
+    /// What is counted for the metrics.
+    pub counters: Arc<Counters>,
+    /// The numbers.
+    pub options: MasterOptions,
+}
+
+/// A master's numbers.
+#[derive(Debug, Clone, Copy)]
+pub struct MasterOptions {
+    /// How long a heartbeat counts, in milliseconds.
+    pub heartbeat_ttl_ms: u64,
+    /// The most tasks open in the store; past it, submissions are refused.
+    pub max_open_tasks: u64,
+    /// The most task states kept in memory between two inputs.
+    pub cached_tasks: NonZeroUsize,
+}
+
+/// How often a commit that lost a race is decided anew before the caller is told to come back.
+const MAX_CONFLICTS: u32 = 10;
+/// How often a commit that the store could not take is tried, under the same id.
+const COMMIT_TRIES: u32 = 3;
+/// When a caller who met a full or failing store should come back, in seconds.
+const RETRY_AFTER_S: u32 = 2;
+
+/// Takes tasks and advances them.
+pub struct Master {
+    parts: MasterParts,
+    fleet: Fleet,
+    /// The tasks that something is being done about, each with what waits behind it.
+    busy: HashMap<TaskKey, VecDeque<Ask>>,
+    cache: LruCache<TaskKey, Arc<Task>>,
+    /// Leases that their agents accepted and that are to be renewed with the next batch.
+    accepted: HashSet<(TaskKey, Lease)>,
+    /// What was asked before this life knew which slots are taken.
+    held: Option<Vec<(TaskKey, Ask)>>,
+}
+
+/// What a decision builds on.
+#[derive(Clone, Copy)]
+struct Basis {
+    /// The state came from the cache, which may be behind another master.
+    is_cached: bool,
+    /// How many commits of this decision lost a race already.
+    conflicts: u32,
+}
+
+/// What a commit carries besides its decision.
+struct Enclosed {
+    payloads: Vec<(Arc<str>, Json)>,
+    submission: Option<SubmissionRecord>,
+}
+
+/// A decision on its way to the store.
+struct Proposal {
+    ask: Ask,
+    commit: Commit,
+    booking: Booking,
+    conflicts: u32,
+}
+
+// === impl Master ===
+
+impl Master {
+    /// A new life: everything it needs to know is read again.
+    pub fn create(parts: MasterParts) -> Self {
+        let fleet = Fleet::new(parts.options.heartbeat_ttl_ms);
+        let cache = LruCache::new(parts.options.cached_tasks);
+        Self { parts, fleet, busy: HashMap::new(), cache, accepted: HashSet::new(), held: Some(Vec::new()) }
+    }
+
+    /// Queues an ask behind what is being done about its task, or begins with it.
+    fn take(&mut self, key: TaskKey, ask: Ask, turn: &mut Turn<'_, Self>) {
+        if let Some(held) = &mut self.held {
+            held.push((key, ask));
+            return;
+        }
+        if let Some(waiting) = self.busy.get_mut(&key) {
+            waiting.push_back(ask);
+            return;
+        }
+        self.busy.insert(key.clone(), VecDeque::new());
+        self.begin(key, ask, 0, turn);
+    }
+
+    /// The task is free again: goes on with what waits, if anything.
+    fn next(&mut self, key: TaskKey, turn: &mut Turn<'_, Self>) {
+        match self.busy.get_mut(&key).and_then(VecDeque::pop_front) {
+            // Deferred, so that a long queue does not become a deep stack.
+            Some(ask) => turn.defer(move |master, turn| master.begin(key, ask, 0, turn)),
+            None => {
+                self.busy.remove(&key);
+            }
+        }
+    }
+
+    fn begin(&mut self, key: TaskKey, ask: Ask, conflicts: u32, turn: &mut Turn<'_, Self>) {
+        let concern = match ask {
+            Ask::Submit { submission, reply } => return self.accept(*submission, reply, turn),
+            Ask::Concern(concern) => concern,
+        };
+        if let Some(task) = self.cache.get(&key).cloned() {
+            return self.decide(&task, concern, Basis { is_cached: true, conflicts }, turn);
+        }
+        let store = self.parts.store.clone();
+        let wanted = key.clone();
+        let load = async move { patiently(store.load(&wanted)).await };
+        turn.spawn(load, move |master, loaded, turn| match loaded {
+            Ok(Some(task)) => master.decide(&task, concern, Basis { is_cached: false, conflicts }, turn),
+            Ok(None) => {
+                concern.refuse(MasterError::NotFound(format!("there is no task {}", key.id).into()));
+                master.next(key, turn);
+            }
+            Err(error) => {
+                concern.refuse(store_failed(&error));
+                master.next(key, turn);
+            }
+        });
+    }
+
+    // === Deciding ===
+
+    fn accept(&mut self, submission: Submission, reply: Reply<Submit>, turn: &mut Turn<'_, Self>) {
+        let key = submission.key.clone();
+        let prepared = prepare(&submission, &self.parts.pipeline, self.parts.options.max_open_tasks);
+        let (plan, request, payloads, record) = match prepared {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                reply.send(Err(error));
+                return self.next(key, turn);
+            }
+        };
+        let decision = task::accept(&submission, request, plan, self.world());
+        let ask = Ask::Submit { submission: Box::new(submission), reply };
+        self.propose(None, decision, Enclosed { payloads, submission: Some(record) }, ask, 0, turn);
+    }
+
+    fn decide(&mut self, task: &Arc<Task>, concern: Concern, basis: Basis, turn: &mut Turn<'_, Self>) {
+        if !task.readable() {
+            concern.refuse(MasterError::StoreUnavailable(
+                StoreError::Newer(task.key.to_string().into()).to_string().into(),
+            ));
+            return self.next(task.key.clone(), turn);
+        }
+        let (input, payloads) = concern.input(task);
+        match task::decide(task, input, self.world()) {
+            Ok(decision) => {
+                let enclosed = Enclosed { payloads, submission: None };
+                self.propose(Some(task), decision, enclosed, Ask::Concern(concern), basis.conflicts, turn);
+            }
+            // A commit finds out when the cache is behind another master; a refusal has to look.
+            Err(refusal) if basis.is_cached && refusal != Refusal::NoSlot => {
+                self.cache.pop(&task.key);
+                self.begin(task.key.clone(), Ask::Concern(concern), basis.conflicts, turn);
+            }
+            Err(refusal) => {
+                concern.settle(refusal, task);
+                self.next(task.key.clone(), turn);
+            }
+        }
+    }
+
+    // === Committing ===
+
+    fn propose(
+        &mut self,
+        before: Option<&Arc<Task>>,
+        decision: Decision,
+        enclosed: Enclosed,
+        ask: Ask,
+        conflicts: u32,
+        turn: &mut Turn<'_, Self>,
+    ) {
+        let Decision { events, task } = decision;
+        let effects = task::effects(before.map(Arc::as_ref), &task);
+        let booking = self.book(&effects);
+        let commit = Commit {
+            id: CommitId::trusted(uuid::Uuid::now_v7().to_string()),
+            key: task.key.clone(),
+            expected: before.map_or(0, |task| task.version),
+            events,
+            task: Arc::new(task),
+            effects,
+            payloads: enclosed.payloads,
+            submission: enclosed.submission,
+        };
+        let store = self.parts.store.clone();
+        let written = write(store, commit.clone(), ask.tries());
+        turn.spawn(written, move |master, written, turn| {
+            master.written(Proposal { ask, commit, booking, conflicts }, written, turn);
+        });
+    }
+
+    fn written(&mut self, proposal: Proposal, written: Result<Committed, StoreError>, turn: &mut Turn<'_, Self>) {
+        let key = proposal.commit.key.clone();
+        let Proposal { ask, commit, booking, conflicts } = proposal;
+        match written {
+            Ok(Committed::Applied | Committed::AlreadyApplied) => {
+                self.carry_out(&commit, turn);
+                ask.done(commit.task);
+                return self.next(key, turn);
+            }
+            Ok(other) => {
+                self.unbook(&booking, &commit.effects);
+                match other {
+                    Committed::Conflict if conflicts < MAX_CONFLICTS && !matches!(ask, Ask::Submit { .. }) => {
+                        self.cache.pop(&key);
+                        return self.begin(key, ask, conflicts + 1, turn);
+                    }
+                    Committed::Repeated(earlier) => self.repeat(earlier, ask, turn),
+                    other => ask.refuse(not_committed(&other)),
+                }
+            }
+            Err(error) => {
+                self.unbook(&booking, &commit.effects);
+                self.cache.pop(&key);
+                tracing::error!(task = %key.id, %error, "a commit was not written");
+                ask.refuse(store_failed(&error));
+            }
+        }
+        self.next(key, turn);
+    }
+
+    /// Answers a repeated submission with the first one's task.
+    fn repeat(&mut self, earlier: TaskKey, ask: Ask, turn: &mut Turn<'_, Self>) {
+        let Ask::Submit { reply, .. } = ask else { return };
+        let store = self.parts.store.clone();
+        let load = async move { patiently(store.load(&earlier)).await };
+        turn.spawn(load, |_, loaded, _| {
+            reply.send(match loaded {
+                Ok(Some(task)) => Ok(Submitted { task, repeated: true }),
+                Ok(None) => Err(MasterError::NotFound("the earlier submission's task has been removed".into())),
+                Err(error) => Err(store_failed(&error)),
+            });
+        });
+    }
+
+    /// The world after a commit: the cache, the counters, and everything that is to be sent.
+    fn carry_out(&mut self, commit: &Commit, turn: &mut Turn<'_, Self>) {
+        let task = &commit.task;
+        if task.end.is_some() {
+            self.cache.pop(&commit.key);
+        } else {
+            self.cache.put(commit.key.clone(), task.clone());
+        }
+        self.judge(task, &commit.events);
+        self.parts.counters.committed(&commit.events);
+        log_events(task, &commit.events);
+        for lease in &commit.effects.release {
+            self.accepted.remove(&(commit.key.clone(), lease.clone()));
+            if !ended_by_holder(task, lease) {
+                self.send_drop(&commit.key, lease);
+            }
+        }
+        for lease in &commit.effects.lease {
+            self.send_work(task, lease.clone(), turn);
+        }
+        self.offer_slots(commit);
+    }
+}
+
+impl Behaviour for Master {
+    const KIND: &'static str = "master";
+
+    fn started(&mut self, turn: &mut Turn<'_, Self>) {
+        let roster = self.parts.roster.borrow_and_update().clone();
+        let now = self.parts.store.now();
+        self.follow(&roster, now);
+        let store = self.parts.store.clone();
+        let known = async move { (patiently(store.capabilities_seen()).await, patiently(store.leases()).await) };
+        turn.spawn(known, |master, (seen, leases), turn| {
+            for (capability, at) in seen.unwrap_or_default() {
+                master.fleet.saw(&capability, at);
+            }
+            // Without an answer the estimate begins too low, and the agents' refusals are the truth.
+            for (_, lease) in leases.unwrap_or_default() {
+                master.fleet.take_slot(&lease.agent, &lease.incarnation);
+            }
+            for (key, ask) in master.held.take().unwrap_or_default() {
+                master.take(key, ask, turn);
+            }
+        });
+        self.keep_renewing(turn);
+    }
+}
+
+impl Handle<Submit> for Master {
+    fn handle(&mut self, message: Submit, _: CallContext, reply: Reply<Submit>, turn: &mut Turn<'_, Self>) {
+        if self.parts.draining.load(Ordering::Relaxed) {
+            return reply.send(Err(MasterError::Draining));
+        }
+        let submission = Box::new(message.0);
+        self.take(submission.key.clone(), Ask::Submit { submission, reply }, turn);
+    }
+}
+
+impl Handle<StepResult> for Master {
+    fn handle(&mut self, result: StepResult, _: CallContext, reply: Reply<StepResult>, turn: &mut Turn<'_, Self>) {
+        self.take(result.key.clone(), Ask::Concern(Concern::Report { result, reply: Some(reply) }), turn);
+    }
+}
+
+impl Handle<Advance> for Master {
+    fn handle(&mut self, advance: Advance, _: CallContext, reply: Reply<Advance>, turn: &mut Turn<'_, Self>) {
+        self.take(advance.key.clone(), Ask::Concern(Concern::Advance { advance, reply }), turn);
+    }
+}
+
+impl Handle<Cancel> for Master {
+    fn handle(&mut self, cancel: Cancel, _: CallContext, reply: Reply<Cancel>, turn: &mut Turn<'_, Self>) {
+        self.take(cancel.key.clone(), Ask::Concern(Concern::Cancel { cancel, reply }), turn);
+    }
+}
+
+impl Handle<QueueDepths> for Master {
+    fn handle(&mut self, message: QueueDepths, _: CallContext, reply: Reply<QueueDepths>, _: &mut Turn<'_, Self>) {
+        let QueueDepths(depths) = message;
+        reply.send(());
+        // With the roster of this moment.
+        self.world();
+        self.fleet.set_waiting(&depths);
+        for (capability, _) in &depths {
+            self.offer(capability);
+        }
+    }
+}
+
+// === Pure parts ===
+
+/// Whether an attempt's holder knows that it ended, because it said so itself.
+fn ended_by_holder(task: &Task, lease: &Lease) -> bool {
+    use crate::task::{Loss, StepState};
+    let Some(index) = task.plan.find(&lease.step) else { return true };
+    let step = task.step(index).1;
+    if let StepState::Succeeded { attempt, .. } = step.state
+        && attempt == lease.attempt
+    {
+        return true;
+    }
+    match step.attempt(lease.attempt).and_then(|attempt| attempt.ended.as_ref()) {
+        Some((_, AttemptEnd::TimedOut | AttemptEnd::Superseded)) | None => false,
+        Some((_, AttemptEnd::Lost(loss))) => !matches!(loss, Loss::LeaseExpired | Loss::Stalled),
+        Some(_) => true,
+    }
+}
+
+/// Writes a commit; tries again under the same id while the store cannot take it, which is harmless where only the
+/// answer was lost.
+async fn write(store: Arc<dyn Store>, commit: Commit, tries: u32) -> Result<Committed, StoreError> {
+    let mut pause = Duration::from_millis(50);
+    for _ in 1..tries {
+        match patiently(store.commit(commit.clone())).await {
+            Err(StoreError::Unavailable(_)) => {}
+            other => return other,
+        }
+        tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+        pause *= 4;
+    }
+    patiently(store.commit(commit)).await
+}

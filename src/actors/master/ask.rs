@@ -1,0 +1,166 @@
+//! What a master is asked about a task: the core's input that it means, and the answer to whoever waits for it.
+
+use super::{COMMIT_TRIES, RETRY_AFTER_S};
+use crate::actors::Reply;
+use crate::messages::{Advance, Cancel, Due, MasterError, Receipt, StepOutcome, StepResult, Submit, Submitted};
+use crate::store::{Committed, StoreError, SubmissionRecord};
+use crate::task::{
+    AgentId, AttemptEnd, AttemptNo, Input, Json, Outcome, Payload, Pipeline, Plan, Refusal, Report, StepId, Submission,
+    Task,
+};
+use std::sync::Arc;
+
+/// Something asked of a master, with who waits for the answer.
+pub(super) enum Ask {
+    Submit { submission: Box<Submission>, reply: Reply<Submit> },
+    Concern(Concern),
+}
+
+/// What concerns a task that has been accepted.
+pub(super) enum Concern {
+    Report { result: StepResult, reply: Option<Reply<StepResult>> },
+    Advance { advance: Advance, reply: Reply<Advance> },
+    Cancel { cancel: Cancel, reply: Reply<Cancel> },
+}
+
+// === impl Ask ===
+
+impl Ask {
+    /// How often its commit is tried. What fell due is asked again anyway, and must not pile up behind a failing store.
+    pub(super) fn tries(&self) -> u32 {
+        if matches!(self, Self::Concern(Concern::Advance { .. })) { 1 } else { COMMIT_TRIES }
+    }
+
+    pub(super) fn done(self, task: Arc<Task>) {
+        match self {
+            Self::Submit { reply, .. } => reply.send(Ok(Submitted { task, repeated: false })),
+            Self::Concern(concern) => concern.done(task),
+        }
+    }
+
+    pub(super) fn refuse(self, error: MasterError) {
+        match self {
+            Self::Submit { reply, .. } => reply.send(Err(error)),
+            Self::Concern(concern) => concern.refuse(error),
+        }
+    }
+}
+
+// === impl Concern ===
+
+impl Concern {
+    /// The core's input, with what is to be stored apart.
+    pub(super) fn input(&self, task: &Task) -> (Input, Vec<(Arc<str>, Json)>) {
+        let lost = |step: &StepId, attempt: AttemptNo, loss| {
+            let agent =
+                task.plan.find(step).and_then(|index| task.step(index).1.attempt(attempt)).map(|a| a.agent.clone());
+            Input::Report(Report {
+                step: step.clone(),
+                // An attempt that never was belongs to nobody, and is refused as such.
+                agent: agent.unwrap_or_else(|| AgentId::trusted("nobody")),
+                attempt: Some(attempt),
+                outcome: Outcome::Ended(AttemptEnd::Lost(loss)),
+            })
+        };
+        match self {
+            Self::Report { result, .. } => report(result),
+            Self::Cancel { cancel, .. } => (Input::Cancel(cancel.reason.clone()), Vec::new()),
+            Self::Advance { advance, .. } => {
+                let input = match &advance.due {
+                    Due::Claim(step) => Input::Claim(step.clone()),
+                    Due::Timer(timer) => Input::TimerFired(*timer),
+                    Due::Lost(step, attempt, loss) => lost(step, *attempt, *loss),
+                };
+                (input, Vec::new())
+            }
+        }
+    }
+
+    fn done(self, task: Arc<Task>) {
+        match self {
+            Self::Report { reply, .. } => reply.into_iter().for_each(|reply| reply.send(Ok(Receipt::Counted))),
+            Self::Advance { reply, .. } => reply.send(Ok(Receipt::Counted)),
+            Self::Cancel { reply, .. } => reply.send(Ok(task)),
+        }
+    }
+
+    /// The core refused: nothing changed.
+    pub(super) fn settle(self, refusal: Refusal, task: &Arc<Task>) {
+        match (self, refusal) {
+            // Cancelled already: the same answer as the first time.
+            (Self::Cancel { reply, .. }, Refusal::Stale) => reply.send(Ok(task.clone())),
+            (Self::Report { reply, .. }, Refusal::Stale) => {
+                reply.into_iter().for_each(|reply| reply.send(Ok(Receipt::Dropped)));
+            }
+            (Self::Advance { reply, .. }, _) => reply.send(Ok(Receipt::Dropped)),
+            (other, refusal @ Refusal::UnknownStep(_)) => {
+                other.refuse(MasterError::NotFound(refusal.to_string().into()))
+            }
+            (other, refusal) => other.refuse(MasterError::Conflict(refusal.to_string().into())),
+        }
+    }
+
+    pub(super) fn refuse(self, error: MasterError) {
+        match self {
+            Self::Report { reply, .. } => reply.into_iter().for_each(|reply| reply.send(Err(error.clone()))),
+            Self::Advance { reply, .. } => reply.send(Err(error)),
+            Self::Cancel { reply, .. } => reply.send(Err(error)),
+        }
+    }
+}
+
+// === Pure parts ===
+
+pub(super) type Prepared = (Plan, Payload, Vec<(Arc<str>, Json)>, SubmissionRecord);
+
+pub(super) fn prepare(submission: &Submission, pipeline: &Pipeline, max_open: u64) -> Result<Prepared, MasterError> {
+    let internal = |error: &dyn std::fmt::Display| MasterError::Internal(error.to_string().into());
+    let digest = submission.digest().map_err(|error| internal(&error))?;
+    let plan = pipeline.plan(&submission.key.id).map_err(|error| internal(&error))?;
+    let request = Json::of(&submission.request).map_err(|error| internal(&error))?;
+    let (request, apart) = Payload::of(request, || "request".into());
+    let record = SubmissionRecord {
+        digest,
+        id_given: submission.id_given,
+        idempotency_key: submission.idempotency_key.clone(),
+        max_open,
+    };
+    Ok((plan, request, apart.into_iter().collect(), record))
+}
+
+fn report(result: &StepResult) -> (Input, Vec<(Arc<str>, Json)>) {
+    let (outcome, apart) = match &result.outcome {
+        StepOutcome::Succeeded(output) => {
+            // One output a step counts, so its step names it.
+            let (output, apart) = Payload::of(output.clone(), || format!("output:{}", result.step));
+            (Outcome::Succeeded(output), apart)
+        }
+        StepOutcome::RetryableFailure(failure) => (Outcome::Ended(AttemptEnd::Failed(failure.clone())), None),
+        StepOutcome::FatalFailure(failure) => (Outcome::Ended(AttemptEnd::Fatal(failure.clone())), None),
+        StepOutcome::Crashed(failure) => (Outcome::Ended(AttemptEnd::Crashed(failure.clone())), None),
+        StepOutcome::Lost(loss) => (Outcome::Ended(AttemptEnd::Lost(*loss)), None),
+    };
+    let StepResult { step, agent, attempt, .. } = result.clone();
+    (Input::Report(Report { step, agent, attempt, outcome }), apart.into_iter().collect())
+}
+
+pub(super) fn not_committed(committed: &Committed) -> MasterError {
+    match committed {
+        Committed::Clash(clash) => MasterError::Conflict(clash.to_string().into()),
+        Committed::Full => MasterError::Overloaded {
+            message: "as many tasks are open as may be: wait until some have ended".into(),
+            retry_after_s: RETRY_AFTER_S,
+        },
+        _ => MasterError::Overloaded {
+            message: "too many changes to this task at once: try again".into(),
+            retry_after_s: 1,
+        },
+    }
+}
+
+pub(super) fn store_failed(error: &StoreError) -> MasterError {
+    match error {
+        StoreError::Unavailable(_) => MasterError::StoreUnavailable(error.to_string().into()),
+        StoreError::Newer(_) | StoreError::Corrupt(_) => MasterError::Internal(error.to_string().into()),
+    }
+}

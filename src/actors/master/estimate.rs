@@ -1,0 +1,127 @@
+//! A master's estimate of who is free and how many steps wait, and what it tells the dispatcher of it. Slots and queue
+//! places are booked when they are decided, so that the next decision sees them, and unbooked when the commit fails.
+
+use super::Master;
+use crate::actors::Roster;
+use crate::messages::{CallContext, SlotsFree};
+use crate::store::Commit;
+use crate::task::{self, AttemptEnd, Capability, Effects, Event, EventKind, Lease, Member, Task, World};
+
+impl Master {
+    /// The moment, and the fleet as the registry last told it.
+    pub(super) fn world(&mut self) -> World<'_> {
+        let now = self.parts.store.now();
+        if self.parts.roster.has_changed().unwrap_or(false) {
+            let roster = self.parts.roster.borrow_and_update().clone();
+            self.follow(&roster, now);
+        }
+        self.fleet.beat(now);
+        World { now, seed: fastrand::u64(..), fleet: &self.fleet }
+    }
+
+    pub(super) fn follow(&mut self, roster: &Roster, now: task::At) {
+        let gone: Vec<_> = self
+            .fleet
+            .members()
+            .filter(|(agent, _)| !roster.contains_key(*agent))
+            .map(|(agent, _)| agent.clone())
+            .collect();
+        for agent in gone {
+            self.fleet.leave(&agent);
+        }
+        for (agent, entry) in roster {
+            let member = Member {
+                incarnation: entry.incarnation.clone(),
+                capabilities: entry.capabilities.clone(),
+                slots: entry.slots,
+                busy: 0,
+                recent_failures: 0,
+            };
+            self.fleet.join(agent.clone(), member, now);
+        }
+    }
+
+    /// Tells the dispatcher where a queued step could now run.
+    pub(super) fn offer_slots(&mut self, commit: &Commit) {
+        let released = commit.effects.release.iter().map(|lease| &lease.step);
+        let queued = commit.effects.enqueue.iter().map(|entry| &entry.step);
+        for step in released.chain(queued) {
+            let Some(index) = commit.task.plan.find(step) else { continue };
+            let capability = &commit.task.plan.step(index).capability;
+            self.offer(capability);
+        }
+    }
+
+    pub(super) fn offer(&self, capability: &Capability) {
+        let free = self.fleet.free_slots(capability);
+        if free == 0 || !self.fleet.queue_before(capability, task::Priority::Low) {
+            return;
+        }
+        if let Some(dispatcher) = self.parts.dispatcher.get() {
+            // A full lane is no loss: the dispatcher looks at every queue again by itself.
+            let _ = dispatcher.tell(SlotsFree { capability: capability.clone(), free }, CallContext::default());
+        }
+    }
+
+    /// Books slots and queue places when they are decided, so that the next decision sees them.
+    pub(super) fn book(&mut self, effects: &Effects) -> Booking {
+        let mut booking = Booking::default();
+        for lease in &effects.release {
+            if self.fleet.give_slot(&lease.agent, &lease.incarnation) {
+                booking.given.push(lease.clone());
+            }
+        }
+        for lease in &effects.lease {
+            if self.fleet.take_slot(&lease.agent, &lease.incarnation) {
+                booking.taken.push(lease.clone());
+            }
+        }
+        for entry in &effects.enqueue {
+            self.fleet.waits(&entry.capability, entry.priority);
+        }
+        for entry in &effects.dequeue {
+            self.fleet.waited(&entry.capability, entry.priority);
+        }
+        booking
+    }
+
+    /// Takes back exactly what was booked for a commit that was not written.
+    pub(super) fn unbook(&mut self, booking: &Booking, effects: &Effects) {
+        for lease in &booking.taken {
+            self.fleet.give_slot(&lease.agent, &lease.incarnation);
+        }
+        for lease in &booking.given {
+            self.fleet.take_slot(&lease.agent, &lease.incarnation);
+        }
+        for entry in &effects.enqueue {
+            self.fleet.waited(&entry.capability, entry.priority);
+        }
+        for entry in &effects.dequeue {
+            self.fleet.waits(&entry.capability, entry.priority);
+        }
+    }
+
+    /// Remembers how the attempts of a written commit went, for and against their agents.
+    pub(super) fn judge(&mut self, task: &Task, events: &[Event]) {
+        use AttemptEnd::{Crashed, Failed, Fatal, TimedOut};
+        for event in events {
+            let (step, no, has_failed) = match &event.kind {
+                EventKind::StepSucceeded { step, attempt, .. } => (step, attempt, false),
+                EventKind::AttemptEnded { step, attempt, end: Failed(_) | Fatal(_) | Crashed(_) | TimedOut } => {
+                    (step, attempt, true)
+                }
+                _ => continue,
+            };
+            if let Some(attempt) = task.step(*step).1.attempt(*no) {
+                self.fleet.judge(&attempt.agent, &attempt.incarnation, has_failed);
+            }
+        }
+    }
+}
+
+/// The slots that a decision took and gave, as far as they were counted: an earlier life's are not.
+#[derive(Default)]
+pub(super) struct Booking {
+    taken: Vec<Lease>,
+    given: Vec<Lease>,
+}

@@ -1,0 +1,378 @@
+//! The living tree: every group, actor and running step under its path, readable while it runs. It never starts or ends
+//! anything by itself; it passes stops, restarts and failures along the branches.
+
+use super::restart::Restarts;
+use super::status::{Birth, Bounds, Command, LastFailure, NodeState, NodeStatus};
+use crate::messages::Lane;
+use parking_lot::Mutex;
+use serde::Serialize;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// Why a child, and at last the process, could not go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChildDown {
+    /// Whose failure it was.
+    pub path: Arc<str>,
+    /// What it said.
+    pub reason: Arc<str>,
+    /// How often it had been restarted.
+    pub restarts: u32,
+}
+
+impl fmt::Display for ChildDown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} failed for good after {} restarts: {}", self.path, self.restarts, self.reason)
+    }
+}
+
+/// One node as shown to people, its children below it in order of name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NodeView {
+    /// Its name among its siblings.
+    pub name: String,
+    /// What it is.
+    pub kind: &'static str,
+    /// How it stands.
+    pub state: NodeState,
+    /// How often it started over.
+    pub restarts: u32,
+    /// When it last started, in milliseconds since 1970.
+    pub started_at_ms: u64,
+    /// Messages handled.
+    pub handled: u64,
+    /// Messages sent and not yet answered.
+    pub in_flight: InFlight,
+    /// How long the oldest of them has been so.
+    pub oldest_in_flight_ms: Option<u64>,
+    /// What went wrong last.
+    pub last_failure: Option<LastFailure>,
+    /// What runs below it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub children: Vec<NodeView>,
+}
+
+/// Messages in flight, per lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct InFlight {
+    /// In the work lane.
+    pub work: u32,
+    /// In the control lane.
+    pub control: u32,
+}
+
+/// Awaits the failure that no supervisor could take: the process should drain and exit non-zero.
+#[derive(Debug, Clone)]
+pub struct Root {
+    failed: watch::Receiver<Option<ChildDown>>,
+}
+
+/// The tree; clones share it.
+#[derive(Clone)]
+pub struct Tree {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    root: Arc<NodeStatus>,
+    /// By full path. A subtree is a range of keys, a step costs one insertion and one removal.
+    nodes: Mutex<BTreeMap<Arc<str>, Arc<NodeStatus>>>,
+    failed: watch::Sender<Option<ChildDown>>,
+}
+
+/// A place in the tree, under which something can be started.
+#[derive(Clone)]
+pub struct Node {
+    pub(super) tree: Tree,
+    pub(super) status: Arc<NodeStatus>,
+}
+
+/// What the supervisors above a child decided about its failure.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It starts afresh, its own window cleared.
+    StartAfresh,
+    /// Nobody may restart it any more.
+    GiveUp,
+}
+
+// === impl Root ===
+
+impl Root {
+    /// Waits for the failure; for ever when there is none. It can be asked again, and dropped half-way.
+    pub async fn failed(&mut self) -> ChildDown {
+        if let Ok(down) = self.failed.wait_for(Option::is_some).await
+            && let Some(down) = down.clone()
+        {
+            return down;
+        }
+        std::future::pending().await
+    }
+}
+
+// === impl Tree ===
+
+impl Tree {
+    /// A tree with a root only; `limit` is how many restarts the root may order before the process fails.
+    pub fn new(limit: Restarts) -> (Self, Root) {
+        let birth = Birth { group: Some(limit), ..Birth::group() };
+        let root = Arc::new(NodeStatus::new("root".into(), None, birth));
+        root.set_state(NodeState::Running);
+        let (failed, receiver) = watch::channel(None);
+        let nodes = Mutex::new(BTreeMap::from([(Arc::clone(&root.path), Arc::clone(&root))]));
+        (Self { inner: Arc::new(Inner { root, nodes, failed }) }, Root { failed: receiver })
+    }
+
+    /// The root, under which everything is started.
+    pub fn root(&self) -> Node {
+        Node { tree: self.clone(), status: Arc::clone(&self.inner.root) }
+    }
+
+    /// What is there now, from the root.
+    pub fn snapshot(&self) -> NodeView {
+        let mut children: HashMap<Arc<str>, Vec<Arc<NodeStatus>>> = HashMap::new();
+        for node in self.nodes() {
+            if let Some(parent) = &node.parent {
+                children.entry(Arc::clone(&parent.path)).or_default().push(node);
+            }
+        }
+        view(&self.inner.root, &mut children)
+    }
+
+    /// Every node, in order of path.
+    pub(super) fn nodes(&self) -> Vec<Arc<NodeStatus>> {
+        self.inner.nodes.lock().values().cloned().collect()
+    }
+
+    /// Adds a node. Its name gets a number behind it when a living sibling has it, and `/` in it becomes `.`.
+    pub(super) fn add(&self, parent: &Arc<NodeStatus>, name: &str, birth: Birth) -> Node {
+        let path = format!("{}/{}", parent.path, name.replace('/', "."));
+        let mut nodes = self.inner.nodes.lock();
+        let path = free_path(&nodes, path);
+        let status = Arc::new(NodeStatus::new(Arc::clone(&path), Some(Arc::clone(parent)), birth));
+        nodes.insert(path, Arc::clone(&status));
+        // Under the same lock as `stop_from`: a child born meanwhile is stopped by one or the other.
+        if parent.is_told_to_stop() || parent.state().is_final() {
+            status.command(Command::Stop);
+        }
+        Node { tree: self.clone(), status }
+    }
+
+    /// Takes a node out that ended and is of no further interest.
+    pub(super) fn remove(&self, status: &NodeStatus) {
+        let mut nodes = self.inner.nodes.lock();
+        if nodes.get(&status.path).is_some_and(|node| node.id == status.id) {
+            nodes.remove(&status.path);
+        }
+    }
+
+    /// Tells all below this node to stop, and the node itself too if asked; returns whom it told.
+    fn stop_from(&self, status: &Arc<NodeStatus>, itself: bool) -> Vec<Arc<NodeStatus>> {
+        let nodes = self.inner.nodes.lock();
+        let below = below(&nodes, &status.path);
+        for node in below.iter().chain(itself.then_some(status)) {
+            node.command(Command::Stop);
+            // Nobody runs a group, so it is over at once.
+            if node.group.is_some() {
+                node.set_state(NodeState::Stopped);
+                node.set_gone();
+            }
+        }
+        below
+    }
+
+    /// Tells all below an ended node to stop.
+    pub(super) fn stop_below(&self, status: &Arc<NodeStatus>) {
+        self.stop_from(status, false);
+    }
+
+    /// Passes a child's failure up: the first group whose window permits starts it afresh, together with all else below
+    /// the groups that could not. With none left the process fails.
+    pub(super) fn escalate(&self, child: &NodeStatus, reason: &Arc<str>, now: Instant) -> Verdict {
+        let mut failed_group: Option<Arc<NodeStatus>> = None;
+        let mut next = child.parent.clone();
+        while let Some(node) = next {
+            next = node.parent.clone();
+            let Some(group) = &node.group else { continue };
+            let taken = group.lock().take(now);
+            if taken.is_some() {
+                if let Some(failed) = failed_group {
+                    self.start_group_afresh(&failed);
+                }
+                return Verdict::StartAfresh;
+            }
+            node.failed(format!("{}: {reason}", child.path).into());
+            tracing::error!(actor.path = %node.path, child = %child.path, "a group cannot restart its children any more");
+            failed_group = Some(node);
+        }
+        let down = ChildDown { path: Arc::clone(&child.path), reason: Arc::clone(reason), restarts: child.restarts() };
+        tracing::error!(actor.path = %down.path, reason = %down.reason, "the process cannot go on");
+        self.inner.failed.send_if_modified(|first| {
+            let is_first = first.is_none();
+            first.get_or_insert(down);
+            is_first
+        });
+        Verdict::GiveUp
+    }
+
+    /// Restarts what lives below a failed group, and clears the windows in it. Whatever ended for good stays ended.
+    fn start_group_afresh(&self, group: &Arc<NodeStatus>) {
+        group.restarted();
+        let below = below(&self.inner.nodes.lock(), &group.path);
+        for node in below.iter().chain([group]) {
+            match &node.group {
+                Some(window) => window.lock().clear(),
+                None => node.command(Command::Restart),
+            }
+        }
+    }
+}
+
+impl Birth {
+    /// Of a group: nobody sends to it and it takes no turns.
+    fn group() -> Self {
+        Self {
+            kind: "group",
+            bounds: Bounds { work: 0, control: 0 },
+            turn_budget: Duration::MAX,
+            group: Some(Restarts::NONE),
+        }
+    }
+}
+
+// === impl Node ===
+
+impl Node {
+    /// Where it is: the names from the root, joined by `/`.
+    pub fn path(&self) -> &Arc<str> {
+        &self.status.path
+    }
+
+    /// How it stands.
+    pub fn state(&self) -> NodeState {
+        self.status.shown_state()
+    }
+
+    /// A supervisor for children of its own: it restarts one whose own window is used up, `limit` permitting, and else
+    /// passes the failure on.
+    pub fn group(&self, name: &str, limit: Restarts) -> Self {
+        let group = self.tree.add(&self.status, name, Birth { group: Some(limit), ..Birth::group() });
+        group.status.set_state(NodeState::Running);
+        group
+    }
+
+    /// Stops it and all below it, all at once and for good. Returns before they have ended.
+    pub fn stop(&self) {
+        self.tree.stop_from(&self.status, true);
+    }
+
+    /// Stops it and all below it, and waits until nothing of them is left. Not for an actor's own turn.
+    pub async fn stopped(&self) {
+        let below = self.tree.stop_from(&self.status, true);
+        for node in below.iter().chain([&self.status]) {
+            node.gone().await;
+        }
+    }
+
+    /// Waits until it has ended, whatever the reason.
+    pub async fn ended(&self) {
+        self.status.gone().await;
+    }
+
+    /// The tree it is in.
+    pub fn tree(&self) -> &Tree {
+        &self.tree
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node").field("path", self.path()).field("state", &self.state()).finish()
+    }
+}
+
+// === Paths ===
+
+/// The path itself, or with the first number behind it that no living node has.
+fn free_path(nodes: &BTreeMap<Arc<str>, Arc<NodeStatus>>, path: String) -> Arc<str> {
+    let is_free = |path: &str| nodes.get(path).is_none_or(|node| node.state().is_final());
+    if is_free(&path) {
+        return path.into();
+    }
+    let numbered = (2_u64..).map(|number| format!("{path}~{number}")).find(|path| is_free(path));
+    numbered.unwrap_or(path).into()
+}
+
+/// What lies below a path: the keys that continue it after a `/` (`0` is the character after it).
+fn below(nodes: &BTreeMap<Arc<str>, Arc<NodeStatus>>, path: &str) -> Vec<Arc<NodeStatus>> {
+    let (from, to) = (Arc::from(format!("{path}/")), Arc::from(format!("{path}0")));
+    nodes.range::<Arc<str>, _>(from..to).map(|(_, node)| Arc::clone(node)).collect()
+}
+
+fn view(node: &NodeStatus, children: &mut HashMap<Arc<str>, Vec<Arc<NodeStatus>>>) -> NodeView {
+    let below = children.remove(&node.path).unwrap_or_default();
+    let name = node.path.rsplit('/').next().unwrap_or_default();
+    NodeView {
+        name: name.to_owned(),
+        kind: node.kind,
+        state: node.shown_state(),
+        restarts: node.restarts(),
+        started_at_ms: node.started_at_ms.load(std::sync::atomic::Ordering::Relaxed),
+        handled: node.handled(),
+        in_flight: InFlight { work: node.lane(Lane::Work).in_flight(), control: node.lane(Lane::Control).in_flight() },
+        oldest_in_flight_ms: node.oldest_in_flight_ms(),
+        last_failure: node.last_failure(),
+        children: below.iter().map(|child| view(child, children)).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_is_nested_and_sorted_also_where_names_begin_alike() {
+        let (tree, _root) = Tree::new(Restarts::NONE);
+        let agents = tree.root().group("agents", Restarts::NONE);
+        for (parent, name) in [(&tree.root(), "agents-old"), (&agents, "b"), (&agents, "a"), (&agents, "a/b")] {
+            parent.group(name, Restarts::NONE);
+        }
+        fn lines(view: &NodeView, depth: usize, into: &mut Vec<String>) {
+            into.push(format!("{}{}", " ".repeat(depth), view.name));
+            view.children.iter().for_each(|child| lines(child, depth + 1, into));
+        }
+        let mut shown = Vec::new();
+        lines(&tree.snapshot(), 0, &mut shown);
+        assert_eq!(shown, ["root", " agents", "  a", "  a.b", "  b", " agents-old"]);
+    }
+
+    #[test]
+    fn a_name_is_free_again_when_its_bearer_has_ended() {
+        let (tree, _root) = Tree::new(Restarts::NONE);
+        let names = [(); 3].map(|()| tree.root().group("a", Restarts::NONE));
+        assert_eq!(names.each_ref().map(|node| node.path().to_string()), ["root/a", "root/a~2", "root/a~3"]);
+        names[1].stop();
+        assert_eq!(&**tree.root().group("a", Restarts::NONE).path(), "root/a~2");
+    }
+
+    #[test]
+    fn a_view_has_the_same_shape_for_every_node() {
+        let (tree, _root) = Tree::new(Restarts::NONE);
+        let group = tree.root().group("agents", Restarts::NONE);
+        group.status.failed("no words".into());
+        let mut view = serde_json::to_value(&tree.snapshot().children).unwrap();
+        for time in ["/0/started_at_ms", "/0/last_failure/at_ms"] {
+            *view.pointer_mut(time).unwrap() = 0.into();
+        }
+        let expected = serde_json::json!([{
+            "name": "agents", "kind": "group", "state": "running", "restarts": 0, "started_at_ms": 0, "handled": 0,
+            "in_flight": { "work": 0, "control": 0 }, "oldest_in_flight_ms": null,
+            "last_failure": { "text": "no words", "at_ms": 0 },
+        }]);
+        assert_eq!(view, expected);
+    }
+}
