@@ -3,6 +3,7 @@
 
 pub mod actors;
 pub mod agents;
+pub mod http;
 pub mod llm;
 pub mod messages;
 pub mod store;

@@ -1,0 +1,86 @@
+//! `GET /health` and `GET /ready`, open to all, and the handle by which a process says that it is on its way out. Only a
+//! lost store or a drain makes it unready: without agents it still takes tasks, and says `degraded`.
+
+use super::error::{ApiError, draining};
+use super::{Api, resource};
+use crate::store::StoreError;
+use crate::task::Capability;
+use actix_web::{HttpResponse, web};
+use serde::Serialize;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// How long the store may take to answer.
+const CHECK_WITHIN: Duration = Duration::from_secs(2);
+
+/// Whether this process takes tasks. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Readiness {
+    draining: Arc<watch::Sender<bool>>,
+}
+
+#[derive(Debug, Serialize)]
+struct Health {
+    status: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+struct Ready {
+    status: &'static str,
+    /// What tasks need and no live agent can do.
+    missing_capabilities: Vec<Capability>,
+}
+
+// === impl Readiness ===
+
+impl Default for Readiness {
+    fn default() -> Self {
+        Self { draining: Arc::new(watch::Sender::new(false)) }
+    }
+}
+
+impl Readiness {
+    /// From now on: not ready, no new tasks, and whoever waits for a task is answered with its state so far.
+    pub fn drain(&self) {
+        self.draining.send_replace(true);
+    }
+
+    /// Whether the process is on its way out.
+    pub fn is_draining(&self) -> bool {
+        *self.draining.borrow()
+    }
+
+    /// Hears when it is.
+    pub(super) fn watch(&self) -> watch::Receiver<bool> {
+        self.draining.subscribe()
+    }
+}
+
+// === Routes ===
+
+pub(super) fn configure(config: &mut web::ServiceConfig) {
+    config
+        .service(resource("/health", "GET").route(web::get().to(health)))
+        .service(resource("/ready", "GET").route(web::get().to(ready)));
+}
+
+async fn health() -> HttpResponse {
+    HttpResponse::Ok().json(Health { status: "ok" })
+}
+
+async fn ready(api: web::Data<Api>) -> Result<HttpResponse, ApiError> {
+    if api.readiness.is_draining() {
+        return Err(draining());
+    }
+    let asked = async {
+        api.store.check().await?;
+        api.store.agents().await
+    };
+    let asked = tokio::time::timeout(CHECK_WITHIN, asked).await;
+    let agents = asked.unwrap_or_else(|_| Err(StoreError::Unavailable("it did not answer in time".into())))?;
+    let is_live = |wanted: &&Capability| agents.iter().any(|agent| agent.declaration.capabilities.contains(wanted));
+    let missing: Vec<_> = api.options.needed.iter().filter(|wanted| !is_live(wanted)).cloned().collect();
+    let status = if missing.is_empty() { "ready" } else { "degraded" };
+    Ok(HttpResponse::Ok().json(Ready { status, missing_capabilities: missing }))
+}

@@ -1,0 +1,174 @@
+//! `GET /metrics`: the Prometheus text of a small set of numbers. Counters of requests are kept here; what the store and
+//! the tree count themselves is read from them at each scrape.
+//!
+//! | metric | labels | what it is |
+//! |---|---|---|
+//! | `callboard_http_requests_total` | `method`, `route`, `status` | requests answered |
+//! | `callboard_http_request_seconds` | `route` | time until the answer's head, as a histogram |
+//! | `callboard_open_tasks` | | tasks that have not ended |
+//! | `callboard_watchers` | | clients that wait for a task or stream its events |
+//! | `callboard_store_commits_total` | | commits applied |
+//! | `callboard_store_synced_transactions_total` | | transactions that waited for the disk |
+//! | `callboard_store_fsyncs_total` | | calls that made the disk write through |
+//! | `callboard_actor_restarts_total` | `kind` | restarts of the actors that are in the tree now |
+//! | `callboard_actors` | `kind`, `state` | actors in the tree |
+
+use super::auth::Caller;
+use super::error::ApiError;
+use super::{Api, resource};
+use crate::actors::{NodeState, NodeView};
+use actix_web::{HttpResponse, web};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The numbers of one process.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<RequestLabels, Counter>,
+    seconds: Family<RouteLabels, Histogram>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    method: String,
+    route: String,
+    status: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RouteLabels {
+    route: String,
+}
+
+/// Seconds, from a read out of memory to a long wait.
+const BUCKETS: [f64; 9] = [0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 30.0, 300.0];
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new(Registry::with_prefix("callboard"))
+    }
+}
+
+impl Metrics {
+    /// Adds the numbers of this room to a registry, which may hold others.
+    pub fn new(mut registry: Registry) -> Self {
+        let requests = Family::default();
+        let histogram: fn() -> Histogram = || Histogram::new(BUCKETS);
+        let seconds = Family::new_with_constructor(histogram);
+        registry.register("http_requests", "Requests answered", requests.clone());
+        registry.register("http_request_seconds", "Seconds until the answer's head", seconds.clone());
+        Self { registry, requests, seconds }
+    }
+
+    /// A request was answered.
+    pub(super) fn answered(&self, method: &str, route: &str, status: u16, took: Duration) {
+        let labels = RequestLabels { method: method.to_owned(), route: route.to_owned(), status };
+        self.requests.get_or_create_owned(&labels).inc();
+        self.seconds.get_or_create_owned(&RouteLabels { route: route.to_owned() }).observe(took.as_secs_f64());
+    }
+}
+
+pub(super) fn configure(config: &mut web::ServiceConfig) {
+    config.service(resource("/metrics", "GET").route(web::get().to(scrape)));
+}
+
+async fn scrape(_caller: Caller, api: web::Data<Api>) -> Result<HttpResponse, ApiError> {
+    let mut live = Registry::with_prefix("callboard");
+    live.register_collector(Box::new(Live(api.clone().into_inner())));
+    let mut text = String::new();
+    let written = encode_all(&mut text, &api.metrics.registry, &live);
+    written.map_err(|error| ApiError::internal(format!("the metrics cannot be written: {error}")))?;
+    Ok(HttpResponse::Ok().content_type("application/openmetrics-text; version=1.0.0; charset=utf-8").body(text))
+}
+
+/// Both registries as one text, which has one end.
+fn encode_all(text: &mut String, kept: &Registry, live: &Registry) -> fmt::Result {
+    prometheus_client::encoding::text::encode_registry(text, kept)?;
+    encode(text, live)
+}
+
+/// What others count themselves.
+struct Live(Arc<Api>);
+
+impl fmt::Debug for Live {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Live")
+    }
+}
+
+impl Collector for Live {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let stats = self.0.store.stats();
+        let watchers = self.0.options.max_watchers.saturating_sub(self.0.watchers.available_permits());
+        gauge(&mut encoder, "open_tasks", "Tasks that have not ended", stats.open_tasks)?;
+        gauge(&mut encoder, "watchers", "Clients that wait for a task or stream its events", watchers as u64)?;
+        counter(&mut encoder, "store_commits", "Commits applied", stats.commits)?;
+        let synced = stats.synced_transactions;
+        counter(&mut encoder, "store_synced_transactions", "Transactions that waited for the disk", synced)?;
+        counter(&mut encoder, "store_fsyncs", "Calls that made the disk write through", stats.fsyncs)?;
+        let mut census = Census::default();
+        census.count(&self.0.tree.snapshot());
+        census.encode(&mut encoder)
+    }
+}
+
+fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {
+    let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+    gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)
+}
+
+fn counter(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {
+    let counter = ConstCounter::new(value);
+    counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)
+}
+
+/// The tree by kind.
+#[derive(Debug, Default)]
+struct Census {
+    restarts: BTreeMap<&'static str, u64>,
+    actors: BTreeMap<(&'static str, &'static str), i64>,
+}
+
+impl Census {
+    fn count(&mut self, view: &NodeView) {
+        *self.restarts.entry(view.kind).or_default() += u64::from(view.restarts);
+        *self.actors.entry((view.kind, state_name(view.state))).or_default() += 1;
+        view.children.iter().for_each(|child| self.count(child));
+    }
+
+    fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let kind = ConstCounter::new(0_u64).metric_type();
+        let mut family = encoder.encode_descriptor("actor_restarts", "Restarts of actors in the tree", None, kind)?;
+        for (kind, restarts) in &self.restarts {
+            ConstCounter::new(*restarts).encode(family.encode_family(&[("kind", *kind)])?)?;
+        }
+        let kind = ConstGauge::new(0_i64).metric_type();
+        let mut family = encoder.encode_descriptor("actors", "Actors in the tree", None, kind)?;
+        for ((kind, state), count) in &self.actors {
+            ConstGauge::new(*count).encode(family.encode_family(&[("kind", *kind), ("state", *state)])?)?;
+        }
+        Ok(())
+    }
+}
+
+fn state_name(state: NodeState) -> &'static str {
+    match state {
+        NodeState::Starting => "starting",
+        NodeState::Running => "running",
+        NodeState::BackingOff => "backing_off",
+        NodeState::Stopped => "stopped",
+        NodeState::Escalated => "escalated",
+        NodeState::Frozen => "frozen",
+    }
+}

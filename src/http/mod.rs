@@ -1,0 +1,159 @@
+//! HTTP, and the only room that names actix-web types: the public API of the master. It reads the store, writes by
+//! messages, and answers everything that is not a success with one envelope.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `server` | listening, stopping |
+//! | `front` | what every request passes: panics, log, metrics |
+//! | `auth` | API keys, and whose tasks a caller sees |
+//! | `error` | the envelope, and which status each failure has |
+//! | `request` | reading bodies, queries, paths, waits |
+//! | `task/` | `POST /task`, `GET` and `DELETE /task/{id}`, its result, its events |
+//! | `tasks`, `agents`, `supervision` | the lists |
+//! | `health`, `metrics` | for operators and their tools |
+//! | `time` | moments in words |
+
+mod agents;
+mod auth;
+mod error;
+mod front;
+mod health;
+mod metrics;
+mod request;
+mod server;
+mod supervision;
+mod task;
+mod tasks;
+mod time;
+
+pub use auth::{ApiKeys, InvalidKeys};
+pub use error::ApiError;
+pub use health::Readiness;
+pub use metrics::Metrics;
+pub use request::BODY_LIMIT;
+pub use server::{Server, ServerOptions, StopHandle};
+
+use crate::actors::{ActorRef, Tree};
+use crate::messages::{Cancel, Submit};
+use crate::store::Store;
+use crate::task::Capability;
+use actix_web::body::BoxBody;
+use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
+use actix_web::middleware::from_fn;
+use actix_web::{App, Error, Resource, web};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+
+/// What the public API works with.
+pub struct Api {
+    store: Arc<dyn Store>,
+    submit: ActorRef<Submit>,
+    cancel: ActorRef<Cancel>,
+    tree: Tree,
+    options: ApiOptions,
+    readiness: Readiness,
+    metrics: Metrics,
+    /// One permit for each client that waits for a task or streams its events.
+    watchers: Arc<Semaphore>,
+}
+
+/// The choices of an operator.
+#[derive(Debug, Clone)]
+pub struct ApiOptions {
+    /// Who may call; all, as tenant `default`, when none.
+    pub keys: Option<ApiKeys>,
+    /// How long `POST /task` waits for the task when the client does not say.
+    pub task_wait: Duration,
+    /// The longest wait that a client may ask for.
+    pub max_wait: Duration,
+    /// How long the master may take to answer.
+    pub answer_within: Duration,
+    /// How long an event stream stays silent before it gives a sign of life.
+    pub heartbeat: Duration,
+    /// How many clients may wait for tasks and stream events at once.
+    pub max_watchers: usize,
+    /// What tasks need; a capability of these without a live agent makes readiness `degraded`.
+    pub needed: Vec<Capability>,
+}
+
+impl Default for ApiOptions {
+    fn default() -> Self {
+        Self {
+            keys: None,
+            task_wait: Duration::ZERO,
+            max_wait: Duration::from_secs(300),
+            answer_within: Duration::from_secs(10),
+            heartbeat: Duration::from_secs(15),
+            max_watchers: 10_000,
+            needed: Vec::new(),
+        }
+    }
+}
+
+impl Api {
+    /// An API over a store to read from and a master to write through.
+    pub fn new(
+        store: Arc<dyn Store>,
+        submit: ActorRef<Submit>,
+        cancel: ActorRef<Cancel>,
+        tree: Tree,
+        options: ApiOptions,
+    ) -> Self {
+        let watchers = Arc::new(Semaphore::new(options.max_watchers.min(Semaphore::MAX_PERMITS)));
+        let (readiness, metrics) = (Readiness::default(), Metrics::default());
+        Self { store, submit, cancel, tree, options, readiness, metrics, watchers }
+    }
+
+    /// The same with a readiness that others hold too.
+    #[must_use]
+    pub fn with_readiness(self, readiness: Readiness) -> Self {
+        Self { readiness, ..self }
+    }
+
+    /// The same with metrics that hold the numbers of others too.
+    #[must_use]
+    pub fn with_metrics(self, metrics: Metrics) -> Self {
+        Self { metrics, ..self }
+    }
+
+    /// What tells this API that the process is on its way out.
+    pub fn readiness(&self) -> &Readiness {
+        &self.readiness
+    }
+}
+
+/// The whole app, as the server and tests use it.
+pub fn create_app(
+    api: Arc<Api>,
+) -> App<
+    impl ServiceFactory<ServiceRequest, Config = (), Response = ServiceResponse<BoxBody>, Error = Error, InitError = ()>,
+> {
+    App::new().configure(|config| configure(config, api)).wrap(from_fn(front::front))
+}
+
+/// The routes of the public API.
+pub fn configure(config: &mut web::ServiceConfig, api: Arc<Api>) {
+    config.app_data(web::Data::from(api));
+    for routes in [
+        task::configure,
+        tasks::configure,
+        agents::configure,
+        supervision::configure,
+        health::configure,
+        metrics::configure,
+    ] {
+        config.configure(routes);
+    }
+    config.default_service(web::to(no_such_path));
+}
+
+/// A path that has these methods and answers any other with the envelope.
+fn resource(path: &'static str, allow: &'static str) -> Resource {
+    web::resource(path)
+        .default_service(web::to(move || async move { Err::<String, _>(ApiError::method_not_allowed(allow)) }))
+}
+
+async fn no_such_path() -> Result<String, ApiError> {
+    Err(ApiError::not_found("there is no such path: see the list of routes in the documentation"))
+}

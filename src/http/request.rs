@@ -1,0 +1,187 @@
+//! Reading a request at the edge: its body within bounds, its query, the task that its path names, how long it wants to
+//! wait. Whatever does not have the right form ends here, as the envelope.
+
+use super::auth::Caller;
+use super::error::ApiError;
+use crate::task::{TaskId, TaskKey};
+use actix_web::error::PayloadError;
+use actix_web::http::header::{CONTENT_LENGTH, HeaderMap};
+use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
+use futures_util::StreamExt;
+use serde::de::DeserializeOwned;
+use std::time::Duration;
+
+/// The largest body.
+pub const BODY_LIMIT: usize = 2 * 1024 * 1024;
+
+/// How much of a body that is too large is still read, so that the client gets to read the answer: it may look for one
+/// only after it has sent all.
+const DRAIN_LIMIT: usize = 4 * BODY_LIMIT;
+
+/// How long a body may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Reads a whole body, up to [`BODY_LIMIT`].
+pub(super) async fn body(payload: web::Payload) -> Result<Vec<u8>, ApiError> {
+    let read = tokio::time::timeout(BODY_TIMEOUT, read(payload)).await;
+    read.unwrap_or_else(|_| Err(ApiError::slow_body()))
+}
+
+async fn read(mut payload: web::Payload) -> Result<Vec<u8>, ApiError> {
+    let mut body = Vec::new();
+    let mut seen = 0;
+    while let Some(chunk) = payload.next().await {
+        let chunk = chunk.map_err(|error| match error {
+            PayloadError::Overflow => ApiError::too_large(BODY_LIMIT),
+            other => ApiError::broken_body().because(other.to_string()),
+        })?;
+        seen += chunk.len();
+        if seen > DRAIN_LIMIT {
+            break;
+        }
+        if seen <= BODY_LIMIT {
+            body.extend_from_slice(&chunk);
+        } else {
+            body = Vec::new();
+        }
+    }
+    if seen > BODY_LIMIT { Err(ApiError::too_large(BODY_LIMIT)) } else { Ok(body) }
+}
+
+/// Refuses a body that says of itself that it is far too large, unread.
+pub(super) fn check_length(headers: &HeaderMap) -> Result<(), ApiError> {
+    let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if length.is_some_and(|length| length > DRAIN_LIMIT as u64) { Err(ApiError::too_large(BODY_LIMIT)) } else { Ok(()) }
+}
+
+/// Reads JSON as a type: what is no JSON is a 400, and JSON of another form a 422. The content type is not asked, since
+/// nothing but JSON is ever understood.
+pub(super) fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    serde_json::from_slice(body).map_err(|error| json_error(&error))
+}
+
+/// What is wrong with a JSON text, for its sender.
+pub(super) fn json_error(error: &serde_json::Error) -> ApiError {
+    match error.classify() {
+        serde_json::error::Category::Data => ApiError::invalid("body", format!("the body has the wrong form: {error}")),
+        _ => ApiError::malformed(format!("the body is not JSON: {error}")),
+    }
+}
+
+/// The query's parameters, in order. What cannot be read is as if it were not there.
+pub(super) struct Params(Vec<(String, String)>);
+
+impl Params {
+    /// Those of a request.
+    pub(super) fn of(request: &HttpRequest) -> Self {
+        let pairs = web::Query::<Vec<(String, String)>>::from_query(request.query_string());
+        Self(pairs.map(web::Query::into_inner).unwrap_or_default())
+    }
+
+    /// The first of that name.
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// The task that a path names, in the caller's tenant. An id that cannot be one names nothing.
+pub(super) async fn task_key(request: &HttpRequest, caller: &Caller) -> Result<TaskKey, ApiError> {
+    let text = web::Path::<String>::extract(request).await.map_err(|_| no_such_task("that"))?;
+    let id = TaskId::parse(&text).map_err(|_| no_such_task("that"))?;
+    let key = TaskKey { tenant: caller.tenant.clone(), id };
+    concerns(request, &key.id);
+    Ok(key)
+}
+
+/// There is no such task, or it is another tenant's: callers cannot tell which.
+pub(super) fn no_such_task(id: &str) -> ApiError {
+    ApiError::not_found(format!("there is no task {id}: check the id, or see GET /tasks"))
+}
+
+/// The task that a request is about, for its log line.
+pub(super) struct Concerns(pub(super) TaskId);
+
+/// Notes for the log which task a request is about.
+pub(super) fn concerns(request: &HttpRequest, id: &TaskId) {
+    request.extensions_mut().insert(Concerns(id.clone()));
+}
+
+/// A header's text.
+pub(super) fn header<'a>(request: &'a HttpRequest, name: &str) -> Option<&'a str> {
+    request.headers().get(name)?.to_str().ok().map(str::trim)
+}
+
+/// How long a client wants to wait: `?wait=SECONDS`, else `Prefer: wait=SECONDS` (RFC 7240), of which an unreadable one is
+/// ignored as that standard says.
+pub(super) fn wished_wait(request: &HttpRequest, longest: Duration) -> Result<Option<Duration>, ApiError> {
+    if let Some(text) = Params::of(request).get("wait") {
+        let wait = seconds(text).filter(|wait| *wait <= longest);
+        return wait.map(Some).ok_or_else(|| {
+            ApiError::invalid("wait", format!("wait must be a number of seconds from 0 to {}", longest.as_secs()))
+        });
+    }
+    let preferences = request.headers().get_all("prefer").filter_map(|value| value.to_str().ok());
+    let mut preferences = preferences.flat_map(|value| value.split([',', ';'])).filter_map(|part| part.split_once('='));
+    let wait = preferences.find(|(name, _)| name.trim().eq_ignore_ascii_case("wait"));
+    Ok(wait.and_then(|(_, text)| seconds(text.trim().trim_matches('"'))).map(|wait| wait.min(longest)))
+}
+
+fn seconds(text: &str) -> Option<Duration> {
+    let seconds: f64 = text.parse().ok()?;
+    Duration::try_from_secs_f64(seconds).ok()
+}
+
+/// A task's address; its id may hold any character.
+pub(super) fn task_path(id: &TaskId) -> String {
+    let mut path = "/task/".to_owned();
+    for byte in id.as_str().bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => path.push(char::from(byte)),
+            _ => path.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    path
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::test::TestRequest;
+
+    const LONGEST: Duration = Duration::from_secs(300);
+
+    fn wished(query: &str, prefer: &'static str) -> Result<Option<Duration>, ApiError> {
+        let request = TestRequest::with_uri(&format!("/task?{query}")).insert_header(("prefer", prefer));
+        wished_wait(&request.to_http_request(), LONGEST)
+    }
+
+    #[test]
+    fn a_wait_is_read_from_query_or_preference() {
+        assert_eq!(wished("wait=5", "wait=9").unwrap(), Some(Duration::from_secs(5)));
+        assert_eq!(wished("wait=0.5", "").unwrap(), Some(Duration::from_millis(500)));
+        assert_eq!(wished("", "respond-async, wait=10").unwrap(), Some(Duration::from_secs(10)));
+        assert_eq!(wished("", "Wait=\"7\"; x=1").unwrap(), Some(Duration::from_secs(7)));
+        assert_eq!(wished("", "wait=99999").unwrap(), Some(LONGEST));
+        assert_eq!(wished("", "wait=soon").unwrap(), None);
+        assert_eq!(wished("", "return=minimal").unwrap(), None);
+        for bad in ["wait=", "wait=-1", "wait=x", "wait=NaN", "wait=inf", "wait=301", "wait=1e300"] {
+            assert!(wished(bad, "wait=1").is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_tasks_path_survives_any_id() {
+        assert_eq!(task_path(&TaskId::trusted("a/b c~1")), "/task/a%2Fb%20c~1");
+        assert_eq!(task_path(&TaskId::trusted("任")), "/task/%E4%BB%BB");
+    }
+
+    #[test]
+    fn no_json_is_told_from_another_form() {
+        use actix_web::ResponseError;
+        let status = |text: &str| json::<Vec<u8>>(text.as_bytes()).unwrap_err().status_code().as_u16();
+        assert_eq!(status("[1,"), 400);
+        assert_eq!(status(""), 400);
+        assert_eq!(status("{}"), 422);
+        assert_eq!(status("[999]"), 422);
+    }
+}

@@ -1,0 +1,183 @@
+//! `GET /task/{id}/events`: a task's log as server-sent events, from any number on and then as it grows. Read in small
+//! pages and only as fast as the client takes them; a client that leaves ends its stream.
+
+use super::event_wire::{event_json, is_last};
+use super::wait::load;
+use crate::http::Api;
+use crate::http::auth::Caller;
+use crate::http::error::ApiError;
+use crate::http::request::{Params, header, task_key};
+use crate::task::{Event, Task, TaskKey};
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use actix_web::{HttpRequest, HttpResponse, web};
+use futures_util::stream;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, watch};
+
+/// How many events are read from the store at once.
+const PAGE: usize = 64;
+
+/// Streams a task's events.
+pub(super) async fn events(
+    caller: Caller,
+    api: web::Data<Api>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    let after = cursor(&request)?;
+    let key = task_key(&request, &caller).await?;
+    let task = load(&api, &key).await?;
+    let place = Arc::clone(&api.watchers).try_acquire_owned();
+    let place = place.map_err(|_| ApiError::overloaded("too many clients wait for tasks just now", 5))?;
+    let reader = Reader {
+        wake: api.store.wake(&key),
+        draining: api.readiness.watch(),
+        api: api.into_inner(),
+        key,
+        task,
+        cursor: after,
+        page: VecDeque::new(),
+        stage: Stage::Greeting,
+        _place: place,
+    };
+    Ok(HttpResponse::Ok()
+        .insert_header((CONTENT_TYPE, "text/event-stream"))
+        .insert_header((CACHE_CONTROL, "no-cache"))
+        // Reverse proxies that buffer would hold events back.
+        .insert_header(("x-accel-buffering", "no"))
+        .streaming(stream::unfold(reader, Reader::next)))
+}
+
+/// The number of the last event that the client has: `Last-Event-ID`, which browsers send by themselves when they come
+/// back, else `?after=`.
+fn cursor(request: &HttpRequest) -> Result<u64, ApiError> {
+    let params = Params::of(request);
+    let (name, text) = match header(request, "last-event-id").filter(|text| !text.is_empty()) {
+        Some(text) => ("Last-Event-ID", Some(text)),
+        None => ("after", params.get("after")),
+    };
+    let invalid = |_| ApiError::invalid(name, format!("{name} must be the number of an event, or left out"));
+    text.map_or(Ok(0), |text| text.parse().map_err(invalid))
+}
+
+/// One client's place in a task's log.
+struct Reader {
+    api: Arc<Api>,
+    key: TaskKey,
+    /// As last loaded; its plan never changes.
+    task: Arc<Task>,
+    wake: watch::Receiver<u64>,
+    draining: watch::Receiver<bool>,
+    /// The number of the last event that was sent.
+    cursor: u64,
+    /// Read and not yet sent.
+    page: VecDeque<Event>,
+    stage: Stage,
+    /// Its place among all that wait.
+    _place: OwnedSemaphorePermit,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Nothing was sent yet.
+    Greeting,
+    /// In the midst of the log, or at its end for now.
+    Reading,
+    /// The last event was sent, or the stream cannot go on.
+    Done,
+}
+
+type Chunk = Result<web::Bytes, std::convert::Infallible>;
+
+impl Reader {
+    /// The next piece of the stream.
+    async fn next(mut self) -> Option<(Chunk, Self)> {
+        let text = match self.stage {
+            Stage::Done => return None,
+            Stage::Greeting => {
+                self.stage = Stage::Reading;
+                // At once, so that the client sees the stream open though nothing happens.
+                "retry: 2000\n\n".to_owned()
+            }
+            Stage::Reading => match self.read_on().await {
+                Ok(text) => text?,
+                Err(error) => {
+                    // The status is sent already. The client comes back with its cursor, to an answer that says why.
+                    tracing::warn!(task = %self.key, reason = error.for_the_log(), "an event stream broke off");
+                    return None;
+                }
+            },
+        };
+        Some((Ok(text.into()), self))
+    }
+
+    /// The next event, or a sign of life when none comes; none when the stream has ended.
+    async fn read_on(&mut self) -> Result<Option<String>, ApiError> {
+        loop {
+            if let Some(event) = self.page.pop_front() {
+                return self.send(&event).await.map(Some);
+            }
+            // Before the read, so that an event after it wakes.
+            self.wake.borrow_and_update();
+            let page = self.api.store.events(&self.key, self.cursor, PAGE).await?;
+            self.page = page.unwrap_or_default().into();
+            if !self.page.is_empty() {
+                continue;
+            }
+            self.task = load(&self.api, &self.key).await?;
+            if self.task.version < self.cursor {
+                return Ok(Some(self.truncated()));
+            }
+            // A version above the cursor was committed between the two reads, and its wake-up is here already.
+            let is_at_the_end = self.task.version == self.cursor;
+            if is_at_the_end && (self.task.end.is_some() || *self.draining.borrow()) {
+                return Ok(None);
+            }
+            tokio::select! {
+                changed = self.wake.changed() => if changed.is_err() { return Ok(None) },
+                _ = self.draining.changed() => {}
+                () = tokio::time::sleep(self.api.options.heartbeat) => return Ok(Some(": alive\n\n".to_owned())),
+            }
+        }
+    }
+
+    async fn send(&mut self, event: &Event) -> Result<String, ApiError> {
+        let data = event_json(&*self.api.store, &self.task, event).await?;
+        self.cursor = event.seq;
+        if is_last(event) {
+            self.stage = Stage::Done;
+        }
+        Ok(frame(event.seq, event.kind.name(), &data))
+    }
+
+    /// The log is shorter than what the client has seen of it: it learns where the log ends now, and reads on from there.
+    fn truncated(&mut self) -> String {
+        let data = format!(r#"{{"after":{},"last":{}}}"#, self.cursor, self.task.version);
+        self.cursor = self.task.version;
+        frame(self.cursor, "log_truncated", &data)
+    }
+}
+
+/// One server-sent event. Stored JSON may hold line ends between its tokens, and each line is a `data:` of its own.
+fn frame(id: u64, event: &str, data: &str) -> String {
+    let mut frame = format!("id: {id}\nevent: {event}\n");
+    frame.reserve(data.len() + 16);
+    for line in data.split(['\n', '\r']) {
+        frame.push_str("data: ");
+        frame.push_str(line);
+        frame.push('\n');
+    }
+    frame.push('\n');
+    frame
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_holds_its_data_line_by_line() {
+        assert_eq!(frame(3, "planned", "{}"), "id: 3\nevent: planned\ndata: {}\n\n");
+        assert_eq!(frame(4, "x", "{\r\n}"), "id: 4\nevent: x\ndata: {\ndata: \ndata: }\n\n");
+    }
+}

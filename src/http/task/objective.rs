@@ -1,0 +1,262 @@
+//! The wire's `TaskObjective` as a `Submission`: every bound of the contract is checked here, once. Past this room a
+//! submission is known to be sound.
+
+use crate::http::error::ApiError;
+use crate::http::request::{json, json_error};
+use crate::task::{
+    Budget, IdempotencyKey, InvalidId, Json, MAX_DEADLINE_MS, MIN_DEADLINE_MS, Options, Priority, Request, Scope,
+    Submission, TaskId, TaskKey, Tenant,
+};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+/// How deep a context may be nested. It is carried inside other JSON, whose readers stop at 128 levels.
+const MAX_DEPTH: usize = 100;
+
+/// How many scopes of its own a task may be charged to.
+const MAX_SCOPES: usize = 16;
+
+/// The body of `POST /task`; what else it holds is ignored.
+#[derive(Deserialize)]
+struct TaskObjective {
+    task_id: Option<String>,
+    objective: String,
+    #[serde(default, deserialize_with = "present")]
+    context: Option<Box<RawValue>>,
+    options: Option<WireOptions>,
+}
+
+/// The client's choices; an unknown one would be a choice that is silently not honoured.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireOptions {
+    deadline_ms: Option<u64>,
+    priority: Option<Priority>,
+    budget: Option<WireBudget>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireBudget {
+    #[serde(default)]
+    scopes: Vec<String>,
+    max_tokens: Option<u64>,
+    max_micro_usd: Option<u64>,
+}
+
+/// Tells a `null` from an absent field.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<RawValue>>, D::Error> {
+    Box::<RawValue>::deserialize(deserializer).map(Some)
+}
+
+/// Reads a submission.
+pub(super) fn parse(body: &[u8], tenant: &Tenant, idempotency_key: Option<&str>) -> Result<Submission, ApiError> {
+    let wire: TaskObjective = json(body)?;
+    let id_given = wire.task_id.is_some();
+    let id = match wire.task_id {
+        Some(text) => TaskId::parse(&text).map_err(|error| invalid_id("task_id", &error))?,
+        None => TaskId::trusted(Uuid::now_v7().to_string()),
+    };
+    if wire.objective.is_empty() {
+        return Err(ApiError::invalid("objective", "objective must have at least 1 character: say what is to be done"));
+    }
+    let idempotency_key = idempotency_key.map(IdempotencyKey::parse).transpose();
+    Ok(Submission {
+        key: TaskKey { tenant: tenant.clone(), id },
+        id_given,
+        idempotency_key: idempotency_key.map_err(|error| invalid_id("Idempotency-Key", &error))?,
+        request: Request { objective: wire.objective.into(), context: context(wire.context)? },
+        options: wire.options.map(options).transpose()?.unwrap_or_default(),
+    })
+}
+
+fn invalid_id(field: &str, error: &InvalidId) -> ApiError {
+    ApiError::invalid(field, error.to_string())
+}
+
+/// The context as it came, known to be an object that every later reader can read.
+fn context(raw: Option<Box<RawValue>>) -> Result<Json, ApiError> {
+    let Some(raw) = raw else { return Json::from_text("{}".to_owned()).map_err(|error| json_error(&error)) };
+    if depth(raw.get()) > MAX_DEPTH {
+        let message = format!("context must not be nested deeper than {MAX_DEPTH} levels");
+        return Err(ApiError::invalid("context", message));
+    }
+    // Raw text has only been skipped so far: numbers out of range and broken escapes show when it is read.
+    let value: serde_json::Value = serde_json::from_str(raw.get()).map_err(|error| json_error(&error))?;
+    if !value.is_object() {
+        return Err(ApiError::invalid("context", "context must be an object"));
+    }
+    Json::from_text(String::from(Box::<str>::from(raw))).map_err(|error| json_error(&error))
+}
+
+/// How many arrays and objects a valid JSON text has around its innermost value, counted without recursion.
+fn depth(text: &str) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    let (mut in_string, mut escaped) = (false, false);
+    for byte in text.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'[' | b'{' if !in_string => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+fn options(wire: WireOptions) -> Result<Options, ApiError> {
+    let mut options = Options::default();
+    if let Some(deadline_ms) = wire.deadline_ms {
+        if !(MIN_DEADLINE_MS..=MAX_DEADLINE_MS).contains(&deadline_ms) {
+            let message = format!("options.deadline_ms must be from {MIN_DEADLINE_MS} to {MAX_DEADLINE_MS}");
+            return Err(ApiError::invalid("options.deadline_ms", message));
+        }
+        options.deadline_ms = deadline_ms;
+    }
+    options.priority = wire.priority.unwrap_or_default();
+    options.budget = wire.budget.map(budget).transpose()?.unwrap_or_default();
+    Ok(options)
+}
+
+fn budget(wire: WireBudget) -> Result<Budget, ApiError> {
+    if wire.scopes.len() > MAX_SCOPES {
+        let message = format!("options.budget.scopes must have at most {MAX_SCOPES} entries");
+        return Err(ApiError::invalid("options.budget.scopes", message));
+    }
+    for (field, limit) in [("max_tokens", wire.max_tokens), ("max_micro_usd", wire.max_micro_usd)] {
+        // The upper bound is that of the stores' integers.
+        if limit.is_some_and(|limit| !(1..=i64::MAX as u64).contains(&limit)) {
+            let field = format!("options.budget.{field}");
+            return Err(ApiError::invalid(&field, format!("{field} must be from 1 to {}", i64::MAX)));
+        }
+    }
+    let scopes = wire.scopes.iter().map(|text| scope(text)).collect::<Result<_, _>>()?;
+    Ok(Budget { scopes, max_tokens: wire.max_tokens, max_micro_usd: wire.max_micro_usd })
+}
+
+/// A scope of the user's own. The names of tenants' and tasks' scopes are not for clients: they would spend what is not
+/// theirs.
+fn scope(text: &str) -> Result<Scope, ApiError> {
+    let field = "options.budget.scopes";
+    let scope = Scope::parse(text).map_err(|error| invalid_id(field, &error))?;
+    if ["tenant:", "task:"].iter().any(|reserved| scope.as_str().starts_with(reserved)) {
+        return Err(ApiError::invalid(
+            field,
+            "a budget scope must not begin with tenant: or task:, choose another name",
+        ));
+    }
+    Ok(scope)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::ResponseError;
+    use proptest::prelude::*;
+
+    fn parsed(body: &str) -> Result<Submission, ApiError> {
+        parse(body.as_bytes(), &Tenant::default(), None)
+    }
+
+    fn status(body: &str) -> u16 {
+        parsed(body).unwrap_err().status_code().as_u16()
+    }
+
+    #[test]
+    fn the_least_body_gets_an_id_and_the_defaults() {
+        let submission = parsed(r#"{"objective":"why?","colour":"ignored"}"#).unwrap();
+        assert!(!submission.id_given);
+        assert_eq!(submission.key.id.as_str().len(), 36);
+        assert_eq!(submission.request.context.text(), "{}");
+        assert_eq!(submission.options, Options::default());
+    }
+
+    #[test]
+    fn a_full_body_is_taken_as_it_is() {
+        let body = r#"{"task_id":" t-1 ","objective":"why?","context":{"a": 1.0},
+            "options":{"deadline_ms":5000,"priority":"high","budget":{"scopes":["team"],"max_tokens":9}}}"#;
+        let submission = parse(body.as_bytes(), &Tenant::trusted("acme"), Some("key")).unwrap();
+        assert!(submission.id_given);
+        assert_eq!(submission.key.to_string(), "acme/t-1");
+        assert_eq!(submission.request.context.text(), r#"{"a": 1.0}"#);
+        assert_eq!(submission.options.priority, Priority::High);
+        assert_eq!(submission.options.budget.max_tokens, Some(9));
+        assert_eq!(submission.idempotency_key.unwrap().as_str(), "key");
+    }
+
+    #[test]
+    fn what_is_out_of_bounds_is_refused() {
+        for body in [
+            r"{}",
+            r"[]",
+            r#"{"objective":""}"#,
+            r#"{"objective":7}"#,
+            r#"{"objective":"x","task_id":" a "}"#,
+            r#"{"objective":"x","context":null}"#,
+            r#"{"objective":"x","context":[]}"#,
+            r#"{"objective":"x","options":{"colour":1}}"#,
+            r#"{"objective":"x","options":{"priority":"urgent"}}"#,
+            r#"{"objective":"x","options":{"deadline_ms":0}}"#,
+            r#"{"objective":"x","options":{"deadline_ms":-5}}"#,
+            r#"{"objective":"x","options":{"deadline_ms":18446744073709551615}}"#,
+            r#"{"objective":"x","options":{"deadline_ms":99999999999999999999999}}"#,
+            r#"{"objective":"x","options":{"budget":{"max_tokens":0}}}"#,
+            r#"{"objective":"x","options":{"budget":{"max_tokens":18446744073709551615}}}"#,
+            r#"{"objective":"x","options":{"budget":{"scopes":["tenant:acme"]}}}"#,
+            r#"{"objective":"x","options":{"budget":{"scopes":[" task:t"]}}}"#,
+            r#"{"objective":"x","options":{"budget":{"colour":1}}}"#,
+        ] {
+            assert_eq!(status(body), 422, "{body}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_is_malformed() {
+        let lone_surrogate = r#"{"objective":"x","context":{"a":"\ud800"}}"#;
+        for body in ["", "{", r#"{"objective":"x""#, r#"{"objective":"x","context":{"a":1e999}}"#, lone_surrogate] {
+            assert_eq!(status(body), 400, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_deep_context_is_refused_and_a_fairly_deep_one_still_has_a_digest() {
+        let nested = |levels: usize| {
+            format!(r#"{{"objective":"x","context":{{"a":{}1{}}}}}"#, "[".repeat(levels), "]".repeat(levels))
+        };
+        assert_eq!(status(&nested(1_000_000)), 422);
+        assert_eq!(status(&nested(MAX_DEPTH)), 422);
+        assert!(parsed(&nested(MAX_DEPTH - 1)).unwrap().digest().is_ok());
+        assert_eq!(depth(r#"{"a":"[[[\"[[","b":[{}]}"#), 3);
+    }
+
+    #[test]
+    fn a_bad_idempotency_key_is_refused() {
+        let body = br#"{"objective":"x"}"#;
+        assert!(parse(body, &Tenant::default(), Some(" ")).is_err());
+        assert!(parse(body, &Tenant::default(), Some(&"x".repeat(201))).is_err());
+    }
+
+    proptest! {
+        /// No body makes it panic, and what it takes can always be digested.
+        #[test]
+        fn any_body_is_taken_or_refused(body in proptest::collection::vec(any::<u8>(), 0..200)) {
+            if let Ok(submission) = parse(&body, &Tenant::default(), None) {
+                prop_assert!(submission.digest().is_ok());
+            }
+        }
+
+        #[test]
+        fn any_context_is_taken_or_refused(context in r#"[\[\]{}",:a0-9eE.\\u+-]{0,40}"#) {
+            let body = format!(r#"{{"objective":"x","context":{{"a":{context}}}}}"#);
+            if let Ok(submission) = parsed(&body) {
+                prop_assert!(submission.digest().is_ok());
+            }
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! `POST /task`: hands a submission to the master and answers once it is committed, or, when asked to wait, once the
+//! task has ended.
+
+use super::objective;
+use super::pipeline::pipeline_response;
+use super::wait::wait;
+use crate::http::Api;
+use crate::http::auth::Caller;
+use crate::http::error::{ApiError, draining};
+use crate::http::request::{body, check_length, concerns, header, task_path, wished_wait};
+use crate::messages::{CallContext, Submit};
+use crate::task::{Submission, Task};
+use actix_web::http::{StatusCode, header as names};
+use actix_web::{HttpRequest, HttpResponse, web};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Takes a task.
+pub(super) async fn submit(
+    caller: Caller,
+    api: web::Data<Api>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, ApiError> {
+    check_length(request.headers())?;
+    let idempotency_key = idempotency_key(&request)?;
+    let wished = wished_wait(&request, api.options.max_wait)?;
+    let body = body(payload).await?;
+    let submission = objective::parse(&body, &caller.tenant, idempotency_key)?;
+    concerns(&request, &submission.key.id);
+    if api.readiness.is_draining() {
+        return Err(draining());
+    }
+    let task = commit(&api, &request, submission).await?;
+    concerns(&request, &task.key.id);
+    let longest = wished.unwrap_or(api.options.task_wait).min(api.options.max_wait);
+    let task = if longest > Duration::ZERO { wait(&api, &task.key, longest).await? } else { task };
+    // The predecessor's clients know no other success than 202; who asks for a wait knows ours.
+    let is_done_as_asked = task.end.is_some() && wished.is_some_and(|wait| wait > Duration::ZERO);
+    let status = if is_done_as_asked { StatusCode::OK } else { StatusCode::ACCEPTED };
+    let answer = pipeline_response(&*api.store, &task).await?;
+    Ok(HttpResponse::build(status).insert_header((names::LOCATION, task_path(&task.key.id))).json(answer))
+}
+
+/// The client's own name for the submission.
+fn idempotency_key(request: &HttpRequest) -> Result<Option<&str>, ApiError> {
+    let key = header(request, "idempotency-key");
+    if key.is_none() && request.headers().contains_key("idempotency-key") {
+        return Err(ApiError::invalid("Idempotency-Key", "Idempotency-Key must be visible ASCII"));
+    }
+    Ok(key)
+}
+
+/// Hands the submission to the master; what comes back is committed.
+async fn commit(api: &Api, request: &HttpRequest, submission: Submission) -> Result<Arc<Task>, ApiError> {
+    let context = CallContext {
+        task: Some(submission.key.clone()),
+        priority: submission.options.priority,
+        trace: header(request, "traceparent").filter(|text| is_traceparent(text)).map(Into::into),
+        ..CallContext::default()
+    };
+    let submitted = api.submit.ask(Submit(submission), context, api.options.answer_within).await??;
+    Ok(submitted.task)
+}
+
+/// Whether a text is a W3C trace context of the version that everybody speaks.
+fn is_traceparent(text: &str) -> bool {
+    let parts: Vec<_> = text.split('-').collect();
+    let is_hex = |part: &&str| part.bytes().all(|byte| byte.is_ascii_hexdigit());
+    parts.iter().map(|part| part.len()).eq([2, 32, 16, 2]) && parts.iter().all(is_hex)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_trace_context_is_passed_on() {
+        assert!(is_traceparent("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"));
+        assert!(!is_traceparent("00-4bf92f3577b34da6a3ce929d0e0e473x-00f067aa0ba902b7-01"));
+        assert!(!is_traceparent("00-4bf9-00f067aa0ba902b7-01"));
+        assert!(!is_traceparent(""));
+    }
+}

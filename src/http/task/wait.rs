@@ -1,0 +1,38 @@
+//! Waiting for a task to end, bounded in time and in number. It ends early when the process drains or the client goes,
+//! and never loses anything: what it waits for goes on without it.
+
+use crate::http::Api;
+use crate::http::error::ApiError;
+use crate::http::request::no_such_task;
+use crate::task::{Task, TaskKey};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Reads a task.
+pub(super) async fn load(api: &Api, key: &TaskKey) -> Result<Arc<Task>, ApiError> {
+    let task = api.store.load(key).await?.ok_or_else(|| no_such_task(key.id.as_str()))?;
+    if task.readable() { Ok(task) } else { Err(crate::store::StoreError::Newer(key.to_string().into()).into()) }
+}
+
+/// A task once it has ended, or as it stands after the wait.
+pub(super) async fn wait(api: &Api, key: &TaskKey, longest: Duration) -> Result<Arc<Task>, ApiError> {
+    let until = Instant::now() + longest;
+    // One too many waiters get the state so far, as if their wait had ended.
+    let place = api.watchers.try_acquire();
+    let mut wake = api.store.wake(key);
+    let mut draining = api.readiness.watch();
+    loop {
+        // Before the load, so that a change after it wakes.
+        wake.borrow_and_update();
+        let task = load(api, key).await?;
+        if task.end.is_some() || place.is_err() || *draining.borrow() {
+            return Ok(task);
+        }
+        tokio::select! {
+            changed = wake.changed() => if changed.is_err() { return load(api, key).await },
+            _ = draining.changed() => {}
+            () = tokio::time::sleep_until(until) => return load(api, key).await,
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Reading tasks back, one and many, and cancelling them.
+
+use crate::fixture::{Setup, World, failure, pretty, with_world};
+use callboard::messages::StepOutcome;
+use callboard::task::{Json, Loss};
+use serde_json::json;
+
+#[test]
+fn a_task_is_read_whole() {
+    with_world(Setup::default(), async |world: &World| {
+        let body = json!({"task_id": "t-1", "objective": "why?", "context": {"a": 1},
+            "options": {"priority": "high", "deadline_ms": 60_000, "budget": {"max_tokens": 100}}});
+        world.post("/task", body.to_string()).await;
+        world.report("t-1", StepOutcome::Lost(Loss::AgentRestarted)).await;
+        insta::assert_snapshot!("whole_running", pretty(&world.get("/task/t-1").await.json()));
+        world.finish("t-1").await;
+        insta::assert_snapshot!("whole_succeeded", pretty(&world.get("/task/t-1").await.json()));
+    });
+}
+
+#[test]
+fn a_result_is_there_once_the_task_has_ended() {
+    with_world(Setup::default(), async |world: &World| {
+        world.submit("t-1").await;
+        world.succeed("t-1", "analyzed").await;
+        let early = world.get("/task/t-1/result").await;
+        assert_eq!((early.status, &early.json()["final_output"]), (202, &json!(null)));
+        world.succeed("t-1", "retrieved").await;
+        world.succeed("t-1", "evaluated").await;
+        let result = world.get("/task/t-1/result").await;
+        assert_eq!(result.status, 200);
+        insta::assert_snapshot!("result", pretty(&result.json()));
+    });
+}
+
+#[test]
+fn a_failed_task_says_why() {
+    with_world(Setup::default(), async |world: &World| {
+        world.submit("t-1").await;
+        world.succeed("t-1", "analyzed").await;
+        world.report("t-1", StepOutcome::FatalFailure(failure())).await;
+        let result = world.get("/task/t-1/result").await;
+        assert_eq!(result.status, 200);
+        insta::assert_snapshot!("result_failed", pretty(&result.json()));
+        insta::assert_snapshot!("whole_failed", pretty(&world.get("/task/t-1").await.json()));
+    });
+}
+
+#[test]
+fn a_task_without_agents_waits_visibly() {
+    with_world(Setup { agents: &[], ..Setup::default() }, async |world: &World| {
+        assert_eq!(world.submit("t-1").await.json()["status"], "waiting_for_agent");
+        let step = &world.get("/task/t-1").await.json()["steps"][0];
+        assert_eq!((&step["status"], &step["agent_absent"]), (&json!("queued"), &json!(true)));
+    });
+}
+
+#[test]
+fn large_outputs_come_back_whole() {
+    with_world(Setup::default(), async |world: &World| {
+        let (context, text) = ("c".repeat(10_000), "o".repeat(10_000));
+        let body = json!({"task_id": "t-1", "objective": "why?", "context": {"c": context}});
+        world.post("/task", body.to_string()).await;
+        // Written with line ends, as a foreign worker may.
+        let output = format!("{{\n\"text\":\r\n\"{text}\"}}");
+        world.report("t-1", StepOutcome::Succeeded(Json::from_text(output).unwrap())).await;
+        let whole = world.get("/task/t-1").await.json();
+        assert_eq!((&whole["context"]["c"], &whole["steps"][0]["output"]["text"]), (&json!(context), &json!(text)));
+        let stage = &world.get("/task/t-1/result").await.json()["stages"][0];
+        assert_eq!(stage["output"]["text"], text);
+    });
+}
+
+#[test]
+fn a_cancelled_task_stays_cancelled_and_an_ended_one_cannot_be() {
+    with_world(Setup::default(), async |world: &World| {
+        world.submit("t-1").await;
+        world.succeed("t-1", "analyzed").await;
+        let cancelled = world.delete("/task/t-1").await;
+        assert_eq!(cancelled.status, 200);
+        insta::assert_snapshot!("cancelled", pretty(&cancelled.json()));
+        let again = world.delete("/task/t-1").await;
+        assert_eq!((again.status, again.json()), (200, cancelled.json()));
+        assert_eq!(world.get("/task/t-1").await.json()["steps"][1]["attempts"][0]["outcome"], "cancelled");
+        world.submit("t-2").await;
+        world.finish("t-2").await;
+        world.delete("/task/t-2").await.assert_error(409, "conflict");
+        world.delete("/task/t-3").await.assert_error(404, "not_found");
+    });
+}
+
+#[test]
+fn ids_of_any_characters_have_a_path() {
+    with_world(Setup::default(), async |world: &World| {
+        let id = "a/b ?%任務#c";
+        let answer = world.submit(id).await;
+        let path = answer.header("location").unwrap();
+        assert_eq!(world.get(path).await.json()["task_id"], id);
+        assert_eq!(world.get(&format!("{path}/result")).await.json()["task_id"], id);
+    });
+}
+
+#[test]
+fn the_list_goes_page_by_page_without_gap_or_repeat() {
+    with_world(Setup::default(), async |world: &World| {
+        for n in 0..7 {
+            world.submit(&format!("t-{n}")).await;
+        }
+        let mut seen = Vec::new();
+        let mut path = "/tasks?limit=3".to_owned();
+        loop {
+            let page = world.get(&path).await.json();
+            seen.extend(page["tasks"].as_array().unwrap().iter().map(|task| task["task_id"].clone()));
+            // Newcomers do not shift the pages after the first.
+            world.submit(&format!("later-{}", seen.len())).await;
+            let Some(cursor) = page["next_cursor"].as_str() else { break };
+            path = format!("/tasks?limit=3&cursor={cursor}");
+        }
+        assert_eq!(json!(seen), json!(["t-6", "t-5", "t-4", "t-3", "t-2", "t-1", "t-0"]));
+    });
+}
+
+#[test]
+fn the_list_can_be_narrowed_to_a_status() {
+    with_world(Setup::default(), async |world: &World| {
+        world.submit("t-1").await;
+        world.submit("t-2").await;
+        world.finish("t-1").await;
+        insta::assert_snapshot!("list", pretty(&world.get("/tasks").await.json()));
+        for (query, ids) in [("status=succeeded", json!(["t-1"])), ("state=running", json!(["t-2"]))] {
+            let page = world.get(&format!("/tasks?{query}")).await.json();
+            let listed: Vec<_> = page["tasks"].as_array().unwrap().iter().map(|task| &task["task_id"]).collect();
+            assert_eq!(json!(listed), ids);
+        }
+        assert_eq!(world.get("/tasks?status=failed").await.json(), json!({"tasks": [], "next_cursor": null}));
+    });
+}
