@@ -1,0 +1,437 @@
+//! One process of Callboard: opens the store, starts the actors in an order in which nobody misses anybody, and ends
+//! them so that nothing accepted is lost. Which roles run here is decided here; today all of them do.
+
+mod team;
+
+pub use team::{TeamError, TeamMember, default_team};
+
+use crate::actors::{
+    ActorRef, Address, AgentActor, AgentLines, AgentParts, ChildDown, Directory, Dispatcher, DispatcherParts, Gateway,
+    GatewayParts, Master, MasterOptions, MasterParts, Registry, RegistryParts, Restarts, Root, Roster, Spec,
+    TaskHandle, Tree, Watchdog, WatchdogOptions, spawn_task, supervise,
+};
+use crate::http::{Api, ApiOptions, Metrics, Readiness, Server, ServerOptions, StopHandle};
+use crate::llm::provider;
+use crate::messages::{CallContext, Cancel, Declaration, Deregister, Drain, Submit};
+use crate::settings::{Settings, StoreUrl};
+use crate::store::{MemoryStore, SqliteOptions, SqliteStore, Store, StoreError, SystemClock};
+use crate::task::{AgentId, Capability, Incarnation, Pipeline};
+use crate::telemetry::Counters;
+use futures_util::future::join_all;
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// Why a process could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The team cannot be put together.
+    #[error(transparent)]
+    Team(#[from] TeamError),
+    /// HTTP cannot be served.
+    #[error("cannot listen on {address}: {error}; choose another address with --listen, such as 127.0.0.1:0")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        error: std::io::Error,
+    },
+    /// The watchdog's thread cannot be started.
+    #[error("the watchdog cannot be started: {0}")]
+    Watchdog(std::io::Error),
+    /// Agents did not join.
+    #[error("only {joined} of {expected} agents joined within {} s", JOIN_TIMEOUT.as_secs())]
+    Agents {
+        /// How many did.
+        joined: usize,
+        /// How many should have.
+        expected: usize,
+    },
+}
+
+/// Whether a process serves HTTP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Serve {
+    /// At the settings' address.
+    Http,
+    /// It does not: whoever started it holds its references.
+    Nothing,
+}
+
+/// How long the agents may take to join at the start.
+const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long one control message may take at the end.
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long actors and store may take to end: a disk that hangs must not keep a process that is to go.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often it is looked whether the steps have ended.
+const DRAIN_POLL: Duration = Duration::from_millis(20);
+/// Messages in flight to a master, per lane: well above what its agents' slots and its web server's connections make.
+const MASTER_BOUNDS: (u32, u32) = (16_384, 16_384);
+/// Model calls in flight.
+const GATEWAY_BOUNDS: (u32, u32) = (65_536, 1_024);
+/// How often the team's actors may be restarted in a minute before the process gives up.
+const ROOT_RESTARTS: Restarts = Restarts { max: 3, within: Duration::from_secs(60) };
+
+/// A running process.
+pub struct Callboard {
+    store: Arc<dyn Store>,
+    submit: ActorRef<Submit>,
+    cancel: ActorRef<Cancel>,
+    deregister: ActorRef<Deregister>,
+    directory: Directory,
+    tree: Tree,
+    root: Root,
+    counters: Arc<Counters>,
+    draining: Arc<AtomicBool>,
+    readiness: Readiness,
+    server: Option<Listening>,
+    _watchdog: Watchdog,
+}
+
+impl Callboard {
+    /// Starts everything, and returns when work can be taken.
+    ///
+    /// # Errors
+    /// [`StartError`]; what had been started is stopped again.
+    pub async fn start(settings: &Settings, team: Vec<TeamMember>, serve: Serve) -> Result<Self, StartError> {
+        let store = open_store(settings).await?;
+        let (tree, root) = Tree::new(ROOT_RESTARTS);
+        let started = Self::assemble(settings, team, serve, store.clone(), tree.clone(), root).await;
+        if started.is_err() {
+            tree.root().stopped().await;
+            // The first error is the one that matters.
+            let _ = store.close().await;
+        }
+        started
+    }
+
+    async fn assemble(
+        settings: &Settings,
+        team: Vec<TeamMember>,
+        serve: Serve,
+        store: Arc<dyn Store>,
+        tree: Tree,
+        root: Root,
+    ) -> Result<Self, StartError> {
+        let counters = Arc::new(Counters::default());
+        let draining = Arc::new(AtomicBool::new(false));
+        let directory = Directory::default();
+        let (told, roster) = watch::channel(Arc::new(Roster::new()));
+        let links = Links::default();
+
+        let gateway = start_gateway(settings, &tree);
+        let registry = start_registry(settings, &tree, &store, told, &links);
+        let parts = MasterParts {
+            store: store.clone(),
+            pipeline: Arc::new(Pipeline::standard(settings.limits)),
+            directory: directory.clone(),
+            roster: roster.clone(),
+            dispatcher: links.dispatcher.clone(),
+            draining: draining.clone(),
+            counters: counters.clone(),
+            options: master_options(settings),
+        };
+        let spec = Spec::new("master", move || Master::create(parts.clone())).bounds(MASTER_BOUNDS.0, MASTER_BOUNDS.1);
+        let master = supervise(&tree.root(), spec);
+        // Set once each, here: nobody else holds the cells yet.
+        let _ = links.advance.set(master.actor_ref());
+        let _ = links.call_status.set(gateway.actor_ref());
+        let expected = team.len();
+        start_team(settings, team, &tree, &master, &registry, &gateway, &directory);
+        // Whatever an earlier process left behind is looked at only when there is somebody to take it.
+        all_joined(roster, expected).await?;
+        let dispatcher = start_dispatcher(&tree, &store, &master);
+        let _ = links.dispatcher.set(dispatcher.actor_ref());
+
+        let readiness = Readiness::default();
+        let server = match serve {
+            Serve::Http => {
+                let api = public_api(settings, &store, &master, &tree, &counters, readiness.clone());
+                Some(serve_http(settings, &tree, api)?)
+            }
+            Serve::Nothing => None,
+        };
+        let watchdog = watch_turns(settings, &tree).map_err(StartError::Watchdog)?;
+        Ok(Self {
+            store,
+            submit: master.actor_ref(),
+            cancel: master.actor_ref(),
+            deregister: registry.actor_ref(),
+            directory,
+            tree,
+            root,
+            counters,
+            draining,
+            readiness,
+            server,
+            _watchdog: watchdog,
+        })
+    }
+
+    /// Where HTTP is served, when it is.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.server.as_ref().map(|server| server.address)
+    }
+
+    /// The store, to read from.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// Where tasks are handed in.
+    pub fn submit(&self) -> &ActorRef<Submit> {
+        &self.submit
+    }
+
+    /// Where tasks are cancelled.
+    pub fn cancel(&self) -> &ActorRef<Cancel> {
+        &self.cancel
+    }
+
+    /// Who runs here.
+    pub fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    /// What has been counted.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Waits for a failure that no supervisor could take; for ever when there is none. The process should then stop and
+    /// exit non-zero.
+    pub async fn failed(&mut self) -> ChildDown {
+        self.root.failed().await
+    }
+
+    /// Ends the process's work: takes nothing new, lets what runs finish for `grace`, hands the rest back, and closes
+    /// the store. Readers are served until the end.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store could not be closed in order.
+    pub async fn stop(mut self, grace: Duration) -> Result<(), StoreError> {
+        self.draining.store(true, Ordering::Relaxed);
+        self.readiness.drain();
+        let until = Instant::now() + grace;
+        // First, or an agent that has been signed off would join again with its next heartbeat.
+        self.drain(false).await;
+        let sign_off = |(agent, _): (AgentId, AgentLines)| {
+            self.deregister.ask(Deregister(agent), CallContext::default(), FAREWELL_TIMEOUT)
+        };
+        for gone in join_all(self.directory.all().into_iter().map(sign_off)).await {
+            if let Ok(Err(error)) = gone {
+                tracing::warn!(%error, "an agent could not be signed off");
+            }
+        }
+        while self.drain(false).await > 0 && Instant::now() < until {
+            tokio::time::sleep(DRAIN_POLL).await;
+        }
+        let last = Instant::now() + FAREWELL_TIMEOUT;
+        while self.drain(true).await > 0 && Instant::now() < last {
+            tokio::time::sleep(DRAIN_POLL).await;
+        }
+        if let Some(server) = self.server.take() {
+            server.stop.stop(FAREWELL_TIMEOUT);
+            // Longer than the server gives its connections; what is left then ends with the tree.
+            let _ = tokio::time::timeout(2 * FAREWELL_TIMEOUT, server.served).await;
+        }
+        let ending = async {
+            self.tree.root().stopped().await;
+            self.store.close().await
+        };
+        let late = || StoreError::Unavailable("it did not close in time; what was committed is there".into());
+        tokio::time::timeout(CLOSE_TIMEOUT, ending).await.unwrap_or_else(|_| Err(late()))
+    }
+
+    /// How many attempts are still with the agents.
+    async fn drain(&self, hand_back: bool) -> usize {
+        let ask = |(_, lines): (AgentId, AgentLines)| {
+            lines.drain.ask(Drain { hand_back }, CallContext::default(), FAREWELL_TIMEOUT)
+        };
+        let left = join_all(self.directory.all().into_iter().map(ask)).await;
+        left.into_iter().map(|left| left.unwrap_or(0)).sum()
+    }
+}
+
+/// A web server at work.
+struct Listening {
+    address: SocketAddr,
+    stop: StopHandle,
+    served: TaskHandle<std::io::Result<()>>,
+}
+
+/// References that close circles: set once each, when both ends are there.
+#[derive(Default)]
+struct Links {
+    dispatcher: Arc<OnceLock<ActorRef<crate::messages::SlotsFree>>>,
+    advance: Arc<OnceLock<ActorRef<crate::messages::Advance>>>,
+    call_status: Arc<OnceLock<ActorRef<crate::messages::CallStatus>>>,
+}
+
+// === Starting ===
+
+async fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, StoreError> {
+    let clock = Arc::new(SystemClock::default());
+    match settings.store.clone() {
+        StoreUrl::Memory => Ok(Arc::new(MemoryStore::new(clock))),
+        StoreUrl::Sqlite(path) => {
+            let options = SqliteOptions { durability: settings.durability, clock, ..SqliteOptions::new(path) };
+            // Opening reads the open tasks: not on this thread.
+            let opened = tokio::task::spawn_blocking(move || SqliteStore::open(options)).await;
+            let opened = opened.map_err(|error| StoreError::Unavailable(error.to_string().into()))?;
+            Ok(Arc::new(opened?))
+        }
+    }
+}
+
+fn start_gateway(settings: &Settings, tree: &Tree) -> Address<Gateway> {
+    let chosen = provider(settings.provider, &settings.mock);
+    let name: Arc<str> = chosen.name().into();
+    let parts = GatewayParts { providers: Arc::new(BTreeMap::from([(name.clone(), chosen)])), default_provider: name };
+    let spec = Spec::new("gateway", move || Gateway::create(parts.clone())).bounds(GATEWAY_BOUNDS.0, GATEWAY_BOUNDS.1);
+    supervise(&tree.root(), spec)
+}
+
+fn start_registry(
+    settings: &Settings,
+    tree: &Tree,
+    store: &Arc<dyn Store>,
+    told: watch::Sender<Arc<Roster>>,
+    links: &Links,
+) -> Address<Registry> {
+    let parts = RegistryParts {
+        store: store.clone(),
+        roster: Arc::new(told),
+        master: links.advance.clone(),
+        gateway: links.call_status.clone(),
+        heartbeat_ttl_ms: ms(settings.heartbeat_ttl),
+        stall_timeout_ms: ms(settings.stall_timeout),
+    };
+    supervise(&tree.root(), Spec::new("registry", move || Registry::create(parts.clone())).bounds(1024, 4096))
+}
+
+fn start_dispatcher(tree: &Tree, store: &Arc<dyn Store>, master: &Address<Master>) -> Address<Dispatcher> {
+    let parts = DispatcherParts { store: store.clone(), master: master.actor_ref(), estimate: master.actor_ref() };
+    supervise(&tree.root(), Spec::new("dispatcher", move || Dispatcher::create(parts.clone())).bounds(64, 4096))
+}
+
+fn start_team(
+    settings: &Settings,
+    team: Vec<TeamMember>,
+    tree: &Tree,
+    master: &Address<Master>,
+    registry: &Address<Registry>,
+    gateway: &Address<Gateway>,
+    directory: &Directory,
+) {
+    let agents = tree.root().group("agents", ROOT_RESTARTS);
+    for member in team {
+        let parts = AgentParts {
+            declaration: Declaration {
+                agent: member.id.clone(),
+                // Each life of the actor puts its own in.
+                incarnation: Incarnation::trusted("unborn"),
+                capabilities: member.capabilities,
+                slots: member.slots,
+                profile: member.profile,
+                description: Some(member.description),
+                url: None,
+            },
+            agent: member.agent,
+            provider: None,
+            master: master.actor_ref(),
+            gateway: gateway.actor_ref(),
+            register: registry.actor_ref(),
+            heartbeat: registry.actor_ref(),
+            heartbeat_ttl_ms: ms(settings.heartbeat_ttl),
+        };
+        // Room for refusals: the slots are what bounds the work.
+        let bounds = (member.slots.saturating_mul(4).max(64), member.slots.saturating_mul(4).max(256));
+        let spec = Spec::new(member.id.as_str(), move || AgentActor::create(parts.clone())).bounds(bounds.0, bounds.1);
+        let actor = supervise(&agents, spec);
+        let lines = AgentLines { work: actor.actor_ref(), drop_attempt: actor.actor_ref(), drain: actor.actor_ref() };
+        directory.enter(member.id, lines);
+    }
+}
+
+async fn all_joined(mut roster: watch::Receiver<Arc<Roster>>, expected: usize) -> Result<(), StartError> {
+    let waited = tokio::time::timeout(JOIN_TIMEOUT, roster.wait_for(|roster| roster.len() >= expected)).await;
+    if matches!(waited, Ok(Ok(_))) {
+        return Ok(());
+    }
+    drop(waited);
+    let joined = roster.borrow().len();
+    Err(StartError::Agents { joined, expected })
+}
+
+fn master_options(settings: &Settings) -> MasterOptions {
+    MasterOptions {
+        heartbeat_ttl_ms: ms(settings.heartbeat_ttl),
+        max_open_tasks: settings.max_open_tasks,
+        cached_tasks: settings.cached_tasks,
+    }
+}
+
+fn public_api(
+    settings: &Settings,
+    store: &Arc<dyn Store>,
+    master: &Address<Master>,
+    tree: &Tree,
+    counters: &Counters,
+    readiness: Readiness,
+) -> Api {
+    let mut metrics = prometheus_client::registry::Registry::with_prefix("callboard");
+    counters.register(&mut metrics);
+    let options = ApiOptions {
+        keys: settings.api_keys.clone(),
+        task_wait: settings.task_wait,
+        needed: needed(settings),
+        ..ApiOptions::default()
+    };
+    Api::new(store.clone(), master.actor_ref(), master.actor_ref(), tree.clone(), options)
+        .with_readiness(readiness)
+        .with_metrics(Metrics::new(metrics))
+}
+
+fn serve_http(settings: &Settings, tree: &Tree, api: Api) -> Result<Listening, StartError> {
+    let options =
+        ServerOptions { addr: settings.listen, workers: settings.http_workers.get(), ..ServerOptions::default() };
+    let server = Server::bind(Arc::new(api), &options)
+        .map_err(|error| StartError::Listen { address: settings.listen, error })?;
+    let (address, stop) = (server.addr(), server.stop_handle());
+    Ok(Listening { address, stop, served: spawn_task(&tree.root(), "http", server.serve()) })
+}
+
+/// The capabilities without which a task cannot succeed.
+fn needed(settings: &Settings) -> Vec<Capability> {
+    let mandatory = Pipeline::standard(settings.limits).0.into_iter().filter(|stage| !stage.optional);
+    mandatory.map(|stage| stage.capability).collect()
+}
+
+fn watch_turns(settings: &Settings, tree: &Tree) -> std::io::Result<Watchdog> {
+    let options = WatchdogOptions { frozen_exit: settings.frozen_exit, ..WatchdogOptions::default() };
+    Watchdog::start(tree, options, |frozen| {
+        let reason = format!("callboard: {frozen}; ending the process so that another can take over");
+        tracing::error!(actor.path = %frozen.path, "{reason}");
+        // The log's thread may not come to write it any more, and nobody is left to tell that this cannot be written.
+        let _ = writeln!(std::io::stderr(), "{reason}");
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a frozen thread cannot be drained; its leases bring its work back"
+        )]
+        std::process::exit(70);
+    })
+}
+
+fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,58 @@
+//! One typed `Settings`: defaults, then a file, then the environment, then flags, each over the one before. Everything
+//! is parsed and checked here, before anything starts; the rest of the program trusts it.
+
+mod sources;
+mod store_url;
+
+pub use sources::{Overrides, SettingsError, load};
+pub use store_url::{StoreUrl, UnknownStore};
+
+use crate::http::ApiKeys;
+use crate::llm::{MockSettings, ProviderKind};
+use crate::store::Durability;
+use crate::task::Limits;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Everything that can be chosen, checked.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where HTTP is served.
+    pub listen: SocketAddr,
+    /// Where tasks are kept.
+    pub store: StoreUrl,
+    /// What a commit waits for.
+    pub durability: Durability,
+    /// The folder of documents to search; the project's own documentation when none.
+    pub docs: Option<PathBuf>,
+    /// Who answers the model calls.
+    pub provider: ProviderKind,
+    /// The knobs of `mock`.
+    pub mock: MockSettings,
+    /// How long `POST /task` waits for the answer when the client does not say.
+    pub task_wait: Duration,
+    /// Who may call, and as which tenant; none: everybody who reaches the listener.
+    pub api_keys: Option<ApiKeys>,
+    /// Steps each agent runs at once.
+    pub slots: u32,
+    /// What each step may cost.
+    pub limits: Limits,
+    /// How long a heartbeat counts.
+    pub heartbeat_ttl: Duration,
+    /// How long an attempt may show no progress outside a confirmed model call.
+    pub stall_timeout: Duration,
+    /// The most tasks open at once.
+    pub max_open_tasks: u64,
+    /// The most task states kept in memory.
+    pub cached_tasks: NonZeroUsize,
+    /// How long running steps may finish after SIGTERM.
+    pub drain_grace: Duration,
+    /// After how long a frozen actor ends the process; never when none.
+    pub frozen_exit: Option<Duration>,
+    /// Threads that serve HTTP.
+    pub http_workers: NonZeroUsize,
+    /// Which log lines are written, as a `tracing` filter.
+    pub log: String,
+}
