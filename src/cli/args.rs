@@ -1,0 +1,332 @@
+//! What can be typed. Flags that are settings are only collected here: their values are checked where all settings are,
+//! and their variables are read there, too.
+
+use callboard::settings::Overrides;
+use clap::{Args, Parser, Subcommand};
+use serde_json::{Map, Value};
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::PathBuf;
+use std::time::Duration;
+
+const EXAMPLES: &str = "\
+Examples:
+  callboard demo                                   see it work: no account, no network, nothing to set up
+  callboard run \"What is in these notes?\" --docs ~/notes
+  callboard serve --store sqlite:./callboard.db    take tasks over HTTP until SIGTERM
+  callboard show 0198f2c4-…                        what became of a task
+
+Exit codes: 0 done, 1 task failed, 2 usage, 3 no such task, 4 cancelled, 64 bad setting, 69 server or store
+unavailable, 70 internal fault, 130/143 ended at once by a second Ctrl-C/SIGTERM.";
+
+/// Teams of LLM agents as supervised actors over a durable task store.
+#[derive(Debug, Parser)]
+#[command(name = "callboard", version, after_help = EXAMPLES, max_term_width = 110)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Ask the project's own documents a question, and watch four agents answer it
+    Demo(DemoArgs),
+    /// Take tasks over HTTP until SIGTERM or Ctrl-C
+    Serve(ServeArgs),
+    /// Do one task here and now, and print the answer with its sources
+    Run(RunArgs),
+    /// Measure whole tasks through the real stack; prints one line of JSON
+    Bench(BenchArgs),
+    /// Show a task: its steps, attempts, errors and answer
+    Show(ShowArgs),
+    /// List tasks, newest first
+    Tasks(TasksArgs),
+    /// Cancel a task
+    Cancel(CancelArgs),
+    /// List the agents that are alive
+    Agents(ListArgs),
+    /// Show the supervision tree: who runs, who was restarted, what failed last
+    Tree(ListArgs),
+}
+
+/// What every command with agents of its own can choose.
+#[derive(Debug, Default, Args)]
+pub struct TeamArgs {
+    /// Where tasks are kept: memory: or sqlite:PATH [CALLBOARD_STORE]
+    #[arg(long, value_name = "STORE")]
+    pub store: Option<String>,
+    /// Folder of documents to search; without it the project's own [CALLBOARD_DOCS]
+    #[arg(long, value_name = "DIR")]
+    pub docs: Option<String>,
+    /// Who answers: extractive (quotes the documents) or mock [CALLBOARD_PROVIDER]
+    #[arg(long, value_name = "NAME")]
+    pub provider: Option<String>,
+    /// What a commit to sqlite waits for: relaxed or strict [CALLBOARD_DURABILITY]
+    #[arg(long, value_name = "MODE")]
+    pub durability: Option<String>,
+    /// How long each call of the mock takes, such as 50ms [CALLBOARD_MOCK_LATENCY]
+    #[arg(long, value_name = "DURATION")]
+    pub mock_latency: Option<String>,
+    /// Which calls of the mock fail, such as evaluate:error@2 [CALLBOARD_MOCK_SCRIPT]
+    #[arg(long, value_name = "SCRIPT")]
+    pub mock_script: Option<String>,
+    /// Steps each agent runs at once [CALLBOARD_SLOTS]
+    #[arg(long, value_name = "N")]
+    pub slots: Option<String>,
+    /// A TOML file of settings [CALLBOARD_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// What is logged to standard error, such as info or callboard=debug [CALLBOARD_LOG]
+    #[arg(long, value_name = "FILTER")]
+    pub log: Option<String>,
+}
+
+impl TeamArgs {
+    /// The settings that were typed.
+    pub fn overrides(&self) -> Overrides {
+        typed([
+            ("store", &self.store),
+            ("docs", &self.docs),
+            ("provider", &self.provider),
+            ("durability", &self.durability),
+            ("mock_latency", &self.mock_latency),
+            ("mock_script", &self.mock_script),
+            ("slots", &self.slots),
+            ("log", &self.log),
+        ])
+    }
+}
+
+fn typed<const N: usize>(flags: [(&'static str, &Option<String>); N]) -> Overrides {
+    flags.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))).collect()
+}
+
+/// `demo`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Everything runs inside this process, with tasks in memory (a --store is used when given): nothing is left behind.
+Steps are shown on standard error, the answer on standard output.
+
+Examples:
+  callboard demo
+  callboard demo \"How does a step get retried?\"
+  callboard demo \"What did we decide in May?\" --docs ./minutes")]
+pub struct DemoArgs {
+    /// The question
+    #[arg(value_name = "OBJECTIVE", default_value = "What happens to a task when the process is killed?")]
+    pub objective: String,
+    #[command(flatten)]
+    pub team: TeamArgs,
+}
+
+/// `run`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Everything runs inside this process, with tasks in memory unless --store says otherwise; CALLBOARD_STORE is for
+servers. Steps are shown on standard error, the answer on standard output. Ctrl-C cancels the task.
+
+Examples:
+  callboard run \"Which ports does the master use?\" --docs ./docs
+  callboard run \"Summarise\" --context '{\"audience\": \"operators\"}' --json | jq .final_output.text
+  callboard run \"Be quick\" --deadline 10s --priority high")]
+pub struct RunArgs {
+    /// What is wanted, in your words
+    #[arg(value_name = "OBJECTIVE")]
+    pub objective: String,
+    /// A JSON object of what the agents should know
+    #[arg(long, value_name = "JSON", value_parser = json_object)]
+    pub context: Option<Map<String, Value>>,
+    /// How long the task may take, such as 30s
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub deadline: Option<Duration>,
+    /// How urgent it is
+    #[arg(long, value_parser = ["low", "normal", "high"])]
+    pub priority: Option<String>,
+    /// Print the whole PipelineResponse as JSON, and nothing else
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub team: TeamArgs,
+}
+
+fn json_object(text: &str) -> Result<Map<String, Value>, String> {
+    serde_json::from_str(text).map_err(|error| format!("it is no JSON object ({error})"))
+}
+
+/// `serve`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Prints `listening on http://ADDRESS` once tasks are taken. SIGTERM or Ctrl-C drains: nothing new is taken, what runs
+may finish for CALLBOARD_DRAIN_GRACE (20s), the rest is handed back and goes on after the restart; exit 0. A second
+signal ends at once (130 or 143). More settings are read from CALLBOARD_* variables and --config.
+
+Examples:
+  callboard serve
+  callboard serve --listen 127.0.0.1:0 --store memory: --provider mock --mock-latency 50ms
+  CALLBOARD_API_KEYS=s3cret=acme callboard serve --listen 0.0.0.0:8000")]
+pub struct ServeArgs {
+    /// Where to listen; port 0 takes any free one [CALLBOARD_LISTEN, default 127.0.0.1:8000]
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<String>,
+    /// What runs here: all [CALLBOARD_ROLE]
+    #[arg(long, value_name = "ROLE")]
+    pub role: Option<String>,
+    /// Seconds that POST /task waits when the client does not say [CALLBOARD_TASK_WAIT, default 0]
+    #[arg(long, value_name = "SECONDS")]
+    pub task_wait: Option<String>,
+    /// Let everybody in who reaches the listener [CALLBOARD_INSECURE]
+    #[arg(long)]
+    pub insecure: bool,
+    #[command(flatten)]
+    pub team: TeamArgs,
+}
+
+impl ServeArgs {
+    /// The settings that were typed.
+    pub fn overrides(&self) -> Overrides {
+        let insecure = self.insecure.then(|| "true".to_owned());
+        let own =
+            [("listen", &self.listen), ("role", &self.role), ("task_wait", &self.task_wait), ("insecure", &insecure)];
+        [typed(own), self.team.overrides()].concat()
+    }
+}
+
+/// How a benchmark reaches the master.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Via {
+    /// By messages, inside the process.
+    Process,
+    /// Over keep-alive connections.
+    Http,
+}
+
+/// `bench`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Runs whole four-step tasks in a closed loop and reads every answer back by its task's id. The store is a fresh sqlite
+file in a temporary folder; --store memory: or sqlite:PATH (a path that does not exist yet) choose another. The
+provider is mock and --slots equals --concurrency unless given. The log goes to standard error as in `serve`.
+
+Examples:
+  callboard bench --tasks 2000 --concurrency 64 2>/dev/null
+  callboard bench --via http --store memory: --log off")]
+pub struct BenchArgs {
+    /// How many tasks are measured
+    #[arg(long, value_name = "N", default_value = "1000")]
+    pub tasks: NonZeroUsize,
+    /// How many are under way at once
+    #[arg(long, value_name = "C", default_value = "32")]
+    pub concurrency: NonZeroU32,
+    /// How tasks are handed in
+    #[arg(long, value_enum, default_value = "process")]
+    pub via: Via,
+    #[command(flatten)]
+    pub team: TeamArgs,
+}
+
+/// Where a client command finds its server.
+#[derive(Debug, Args)]
+#[command(after_help = "The API key, where one is needed, is read from CALLBOARD_API_KEY.")]
+pub struct ServerArgs {
+    /// The server [CALLBOARD_SERVER, default http://127.0.0.1:8000]
+    #[arg(long, value_name = "URL")]
+    pub server: Option<String>,
+    /// Print the server's answer as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `agents` and `tree`.
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
+
+/// `show`.
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// The task's id
+    #[arg(value_name = "ID")]
+    pub id: String,
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
+
+/// `cancel`.
+#[derive(Debug, Args)]
+pub struct CancelArgs {
+    /// The task's id
+    #[arg(value_name = "ID")]
+    pub id: String,
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
+
+/// `tasks`.
+#[derive(Debug, Args)]
+pub struct TasksArgs {
+    /// Only those: queued, running, waiting_for_agent, succeeded, failed or cancelled
+    #[arg(long)]
+    pub status: Option<String>,
+    /// How many on a page
+    #[arg(long, value_name = "N", default_value = "20", value_parser = clap::value_parser!(u32).range(1..=200))]
+    pub limit: u32,
+    /// All pages, not only the first
+    #[arg(long)]
+    pub all: bool,
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn parsed(line: &str) -> Command {
+        Cli::try_parse_from(line.split(' ')).unwrap().command
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_become_settings_and_nothing_else_does() {
+        let Command::Serve(args) = parsed("callboard serve --listen [::1]:0 --insecure --docs d --task-wait 5") else {
+            panic!("not serve");
+        };
+        let expected = [("listen", "[::1]:0"), ("task_wait", "5"), ("insecure", "true"), ("docs", "d")];
+        assert_eq!(args.overrides(), expected.map(|(name, value)| (name, value.to_owned())));
+        let Command::Serve(args) = parsed("callboard serve") else { panic!("not serve") };
+        assert!(args.overrides().is_empty());
+    }
+
+    #[test]
+    fn a_runs_choices_are_checked_on_the_spot() {
+        let refused = |line: &[&str]| Cli::try_parse_from(line).unwrap_err().exit_code();
+        for wrong in [
+            &["callboard", "run"][..],
+            &["callboard", "run", "x", "--context", "[]"],
+            &["callboard", "run", "x", "--deadline", "soon"],
+            &["callboard", "run", "x", "--priority", "urgent"],
+            &["callboard", "tasks", "--limit", "0"],
+            &["callboard", "bench", "--tasks", "0"],
+        ] {
+            assert_eq!(refused(wrong), 2, "{wrong:?}");
+        }
+        let Command::Run(args) = parsed("callboard run x --deadline 1m --context {\"a\":1}") else { panic!("not run") };
+        assert_eq!((args.deadline, args.context.unwrap()["a"].as_u64()), (Some(Duration::from_secs(60)), Some(1)));
+    }
+
+    #[test]
+    fn the_help_names_every_command_and_the_exit_codes() {
+        let help = Cli::command().render_long_help().to_string();
+        for word in ["demo", "serve", "run", "bench", "show", "tasks", "cancel", "agents", "tree", "69 server"] {
+            assert!(help.contains(word), "{word}");
+        }
+    }
+}

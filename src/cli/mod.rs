@@ -1,0 +1,41 @@
+//! The command line: one file per command, and what they share. A command reads its arguments, does its work through the
+//! library or the HTTP API, and says how it ended as an [`exit::Outcome`].
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `args` | what can be typed |
+//! | `environment` | what the variables say, and the settings that come out of both |
+//! | `exit` | the exit codes |
+//! | `demo`, `run`, `bench` | commands that host everything themselves (`host`) |
+//! | `serve` | the command that stays |
+//! | `show`, `tasks`, `cancel`, `agents`, `tree` | clients of a server |
+//! | `client`, `sse`, `wire`, `follow` | how the API is spoken |
+//! | `ask`, `progress`, `answer` | one question: handing it in, watching it, showing the answer |
+//! | `output`, `clean`, `table` | how things are printed |
+//! | `signals` | Ctrl-C and SIGTERM |
+
+pub mod agents;
+pub mod args;
+pub mod bench;
+pub mod cancel;
+pub mod demo;
+pub mod environment;
+pub mod exit;
+pub mod run;
+pub mod serve;
+pub mod show;
+pub mod tasks;
+pub mod tree;
+
+mod answer;
+mod ask;
+mod clean;
+mod client;
+mod follow;
+mod host;
+mod output;
+mod progress;
+mod signals;
+mod sse;
+mod table;
+mod wire;

@@ -1,0 +1,55 @@
+//! `callboard serve`: the process that stays. It says where it listens, drains when it is told to end, and leaves with
+//! another code than 0 only when it had to.
+
+use super::args::ServeArgs;
+use super::environment::{Environment, Talk};
+use super::exit::{Exit, Outcome};
+use super::output::print;
+use super::signals::Signals;
+use callboard::actors::run;
+use callboard::node::{Callboard, Serve, StartError, default_team};
+use callboard::settings::Settings;
+use std::time::Duration;
+
+/// How long what runs may finish after a failure that no supervisor could take: long enough to hand it back.
+const GRACE_AFTER_FAILURE: Duration = Duration::from_secs(2);
+
+/// Runs it.
+pub fn serve(args: &ServeArgs, environment: &Environment) -> Outcome {
+    let settings = environment.settings(args.team.config.as_deref(), &args.overrides(), Talk::Usual)?;
+    let team = default_team(&settings).map_err(StartError::from)?;
+    let whole = async {
+        let mut signals = Signals::listen()?;
+        let callboard = tokio::select! {
+            started = Callboard::start(&settings, team, Serve::Http) => started?,
+            signal = signals.next() => signal.exit_at_once(),
+        };
+        stay(callboard, &settings, &mut signals).await
+    };
+    run(whole).map_err(|error| Exit::internal(format!("the runtime cannot be started: {error}")))?
+}
+
+async fn stay(mut callboard: Callboard, settings: &Settings, signals: &mut Signals) -> Outcome {
+    if let Some(address) = callboard.address() {
+        tracing::info!(%address, store = %settings.store, "ready");
+        print(&format!("listening on http://{address}"))?;
+    }
+    let (grace, ended) = tokio::select! {
+        signal = signals.next() => {
+            tracing::info!(signal = signal.name(), grace = ?settings.drain_grace, "draining; again to end at once");
+            (settings.drain_grace, Ok(()))
+        }
+        down = callboard.failed() => {
+            tracing::error!(actor.path = %down.path, reason = %down.reason, "no supervisor could take this failure: stopping");
+            (GRACE_AFTER_FAILURE, Err(Exit::internal(down)))
+        }
+    };
+    let stopped = tokio::select! {
+        stopped = callboard.stop(grace) => stopped,
+        signal = signals.next() => signal.exit_at_once(),
+    };
+    ended?;
+    stopped.map_err(|error| Exit::internal(format!("the store could not be closed in order: {error}")))?;
+    tracing::info!("stopped in order");
+    Ok(())
+}

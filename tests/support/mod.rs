@@ -1,0 +1,131 @@
+//! A real `callboard serve` process for black-box tests: started on a free port, killed or stopped by its own id, gone
+//! when the test is. Time is waited for by condition, with a limit after which a hanging test fails.
+#![allow(dead_code, reason = "each test takes what it needs")]
+
+use serde_json::Value;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// Longer than anything takes on the slowest machine: what hangs fails.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A running server.
+pub struct Server {
+    child: Child,
+    pub url: String,
+    pub client: reqwest::Client,
+}
+
+impl Server {
+    /// Starts one with these arguments behind `serve`, and waits until it listens.
+    pub fn start(args: &[&str]) -> Self {
+        let mut command = callboard(&["serve", "--listen", "127.0.0.1:0"]);
+        command.args(args);
+        Self::spawn(command)
+    }
+
+    /// The same, with a signal that it will not notice.
+    pub fn start_ignoring(signal: &str, args: &[&str]) -> Self {
+        let mut command = clean("bash");
+        command.args(["-c", &format!("trap '' {signal}; exec \"$@\""), "bash", env!("CARGO_BIN_EXE_callboard")]);
+        command.args(["serve", "--listen", "127.0.0.1:0"]).args(args);
+        Self::spawn(command)
+    }
+
+    fn spawn(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let line = lines.next().expect("the server ended before it listened").unwrap();
+        let url = line.strip_prefix("listening on ").unwrap_or_else(|| panic!("not an address: {line}")).to_owned();
+        let client = reqwest::Client::builder().timeout(PATIENCE).build().unwrap();
+        Self { child, url, client }
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends it with SIGKILL.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Ends it with SIGTERM, and waits.
+    pub fn terminate(mut self) -> ExitStatus {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        let until = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < until, "it does not end");
+            std::thread::yield_now();
+        }
+    }
+
+    /// Posts JSON; answers status and body.
+    pub async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+        let request = self.client.post(format!("{}{path}", self.url)).json(body);
+        answer(request.send().await.unwrap()).await
+    }
+
+    /// Gets JSON.
+    pub async fn get(&self, path: &str) -> (u16, Value) {
+        answer(self.client.get(format!("{}{path}", self.url)).send().await.unwrap()).await
+    }
+
+    /// Deletes.
+    pub async fn delete(&self, path: &str) -> (u16, Value) {
+        answer(self.client.delete(format!("{}{path}", self.url)).send().await.unwrap()).await
+    }
+
+    /// The whole event log of a task that has ended, as `(id, event, data)`.
+    pub async fn events(&self, id: &str) -> Vec<(u64, String, Value)> {
+        let text =
+            self.client.get(format!("{}/task/{id}/events", self.url)).send().await.unwrap().text().await.unwrap();
+        text.split("\n\n").filter_map(event).collect()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The program, without whatever the tester's environment says.
+pub fn callboard(args: &[&str]) -> Command {
+    let mut command = clean(env!("CARGO_BIN_EXE_callboard"));
+    command.args(args);
+    command
+}
+
+fn clean(program: &str) -> Command {
+    let mut command = Command::new(program);
+    for (name, _) in std::env::vars() {
+        if name.starts_with("CALLBOARD_")
+            || name.starts_with("REDIS_")
+            || name == "LLM_PROVIDER"
+            || name == "MASTER_MODE"
+        {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+async fn answer(response: reqwest::Response) -> (u16, Value) {
+    let status = response.status().as_u16();
+    (status, response.json().await.unwrap_or(Value::Null))
+}
+
+fn event(block: &str) -> Option<(u64, String, Value)> {
+    let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+    let data = field("data:").and_then(|data| serde_json::from_str(data).ok());
+    Some((field("id:")?.parse().ok()?, field("event:")?.to_owned(), data?))
+}
