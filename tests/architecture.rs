@@ -150,3 +150,16 @@ fn names_in_lists_and_paths_are_found() {
     let found = named("use crate::{task::{self, Task}, store};\nlet x = crate::llm::Mock;");
     assert_eq!(found.into_iter().collect::<Vec<_>>(), ["llm", "store", "task"]);
 }
+
+#[test]
+fn every_file_that_the_page_names_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("ARCHITECTURE.md")).unwrap();
+    let quoted = page.split('`').skip(1).step_by(2);
+    let named: Vec<_> =
+        quoted.map(|name| name.split("::").next().unwrap()).filter(|name| name.ends_with(".rs")).collect();
+    assert!(named.len() > 20, "the page was not read: {named:?}");
+    let is_there = |name: &&str| root.join(name).is_file() || root.join("src").join(name).is_file();
+    let missing: Vec<_> = named.into_iter().filter(|name| !is_there(name)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
