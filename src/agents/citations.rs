@@ -2,8 +2,8 @@
 //! which of them a model's `[n]` marks mean.
 
 use super::output::citation;
-use crate::messages::{Earlier, Passage};
-use serde_json::Value;
+use super::reading::Reading;
+use crate::messages::Passage;
 use std::ops::Range;
 
 /// Most passages that a step is shown, whatever foreign agents put into their outputs.
@@ -13,30 +13,23 @@ const MAX_MARK_BYTES: usize = 40;
 
 /// The passages of the earlier outputs. Those that the last citing step cited come first and in its order, so that its
 /// `[n]` mean the same in the next prompt; the others follow as they were found.
-pub(super) fn gather(earlier: &[Earlier]) -> Vec<Passage> {
-    let outputs: Vec<Value> = earlier.iter().map(|earlier| earlier.output.parse().unwrap_or_default()).collect();
+pub(super) fn gather(readings: &[Reading]) -> Vec<Passage> {
     let mut found: Vec<Passage> = Vec::new();
-    for passage in outputs.iter().flat_map(|output| list(output, "passages")) {
-        if !found.contains(&passage) {
-            found.push(passage);
+    for passage in readings.iter().flat_map(|reading| &reading.passages) {
+        if !found.contains(passage) {
+            found.push(passage.clone());
         }
     }
-    let cited = outputs.iter().rev().map(|output| list(output, "citations")).find(|cited| !cited.is_empty());
+    let cited = readings.iter().rev().map(|reading| &reading.citations).find(|cited| !cited.is_empty());
     let mut shown = Vec::new();
-    for cited in cited.unwrap_or_default() {
+    for cited in cited.into_iter().flatten() {
         // A citation is the beginning of its passage; the whole is among those found, unless a foreign agent cites.
-        let whole = found.iter().position(|passage| citation(passage) == cited);
-        shown.push(whole.map_or(cited, |at| found.remove(at)));
+        let whole = found.iter().position(|passage| citation(passage) == *cited);
+        shown.push(whole.map_or_else(|| cited.clone(), |at| found.remove(at)));
     }
     shown.append(&mut found);
     shown.truncate(MAX_SHOWN);
     shown
-}
-
-/// A list of passages in an output; what has another form is not one.
-fn list(output: &Value, key: &str) -> Vec<Passage> {
-    let items = output.get(key).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    items.iter().filter_map(|item| serde_json::from_value(item.clone()).ok()).collect()
 }
 
 /// For a provider that does not cite by itself: reads the `[n]` marks in its text as numbers of the passages that it was
@@ -91,7 +84,12 @@ fn marks(text: &str) -> Vec<(Range<usize>, Vec<usize>)> {
 mod tests {
     use super::super::testing::{earlier, passage};
     use super::*;
+    use crate::messages::Earlier;
     use serde_json::json;
+
+    fn gather(earlier: &[Earlier]) -> Vec<Passage> {
+        super::gather(&Reading::all(earlier))
+    }
 
     #[test]
     fn cited_passages_come_first_and_whole() {

@@ -8,6 +8,7 @@ mod output;
 mod own_documents;
 mod passages;
 mod prompt;
+mod reading;
 mod retriever;
 
 pub use corpus::{Corpus, CorpusError, EmbeddedDocuments};
@@ -53,9 +54,9 @@ pub enum AgentError {
 #[derive(Debug, Clone)]
 pub struct Thought {
     /// The rendered system prompt.
-    pub system_prompt: String,
+    pub system_prompt: Arc<str>,
     /// The rendered user prompt.
-    pub user_prompt: String,
+    pub user_prompt: Arc<str>,
     /// The question itself.
     pub question: Arc<str>,
     /// The evidence, best first.

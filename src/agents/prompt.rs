@@ -1,18 +1,20 @@
 //! The agent that thinks with a model: templates turn work into a prompt, the answer becomes the step's output. It knows
 //! nothing of which model answers, and keeps nothing between steps.
 
+mod inputs;
+
 use super::citations::{gather, resolve};
 use super::output::Output;
+use super::reading::Reading;
 use super::{Agent, AgentError, Think, Thought};
 use crate::messages::{Generated, ModelError, Passage, Phase, Work};
 use crate::task::{Capability, ErrorCode, Failure, Json};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use inputs::Inputs;
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::Serde;
-use minijinja::{Environment, UndefinedBehavior};
-use serde::Serialize;
-use serde_json::Value;
+use minijinja::{Environment, UndefinedBehavior, Value};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 const QUESTION: &str = include_str!("prompts/question.user.j2");
@@ -26,6 +28,8 @@ const DEFAULTS: [(&str, &str, &str); 3] = [
 ];
 /// The templates for every other capability. No capability has this name: they are trimmed.
 const ANY: &str = " any";
+/// What begins a template's own markup; a text without it is the same after rendering.
+const MARKUP: [&str; 3] = ["{{", "{%", "{#"];
 const ANY_SYSTEM: &str = include_str!("prompts/any.system.j2");
 
 /// The agent. One value serves any number of capabilities.
@@ -36,6 +40,23 @@ const ANY_SYSTEM: &str = include_str!("prompts/any.system.j2");
 pub struct PromptAgent {
     profile: Arc<str>,
     templates: Environment<'static>,
+    prompts: HashMap<Capability, Prompts>,
+    /// For every capability that has none of its own.
+    any: Prompts,
+}
+
+/// One capability's prompts.
+struct Prompts {
+    system: Prompt,
+    user: Prompt,
+}
+
+/// How a prompt is made.
+enum Prompt {
+    /// It is the same for every step.
+    Fixed(Arc<str>),
+    /// From the template of this name.
+    Rendered(String),
 }
 
 /// A template that cannot be read.
@@ -58,32 +79,6 @@ impl TemplateError {
     }
 }
 
-/// What templates see.
-#[derive(Debug, Serialize)]
-struct Inputs<'a> {
-    capability: &'a str,
-    objective: &'a str,
-    context: Value,
-    context_text: &'a str,
-    earlier: Vec<EarlierInput<'a>>,
-    passages: Vec<NumberedPassage<'a>>,
-}
-
-#[derive(Debug, Serialize)]
-struct EarlierInput<'a> {
-    step: &'a str,
-    capability: &'a str,
-    text: String,
-    output: Value,
-}
-
-#[derive(Debug, Serialize)]
-struct NumberedPassage<'a> {
-    number: usize,
-    #[serde(flatten)]
-    passage: &'a Passage,
-}
-
 impl PromptAgent {
     /// An agent with the templates that come with the program; the profile is what its outputs call it.
     ///
@@ -96,11 +91,11 @@ impl PromptAgent {
         // Lines that hold only a block tag leave nothing behind.
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).keep_trailing_newline(true).build();
         templates.set_syntax(syntax.map_err(|error| TemplateError::new(ANY, "syntax", &error))?);
-        let mut agent = Self { profile: profile.into(), templates };
+        let any = prompts(&mut templates, ANY, ANY_SYSTEM.into(), EVIDENCE.into())?;
+        let mut agent = Self { profile: profile.into(), templates, prompts: HashMap::new(), any };
         for (capability, system, user) in DEFAULTS {
-            agent.add(capability, system.into(), user.into())?;
+            agent.add(&Capability::trusted(capability), system.into(), user.into())?;
         }
-        agent.add(ANY, ANY_SYSTEM.into(), EVIDENCE.into())?;
         Ok(agent)
     }
 
@@ -116,39 +111,42 @@ impl PromptAgent {
     ) -> Result<Self, TemplateError> {
         let default =
             DEFAULTS.iter().find(|(name, ..)| *name == capability.as_str()).map_or(EVIDENCE, |(.., user)| user);
-        self.add(capability.as_str(), system, user.unwrap_or_else(|| default.into()))?;
+        self.add(capability, system, user.unwrap_or_else(|| default.into()))?;
         Ok(self)
     }
 
-    fn add(&mut self, capability: &str, system: String, user: String) -> Result<(), TemplateError> {
-        for (role, source) in [("system", system), ("user", user)] {
-            let added = self.templates.add_template_owned(template_name(capability, role), source);
-            added.map_err(|error| TemplateError::new(capability, role, &error))?;
-        }
+    fn add(&mut self, capability: &Capability, system: String, user: String) -> Result<(), TemplateError> {
+        let prompts = prompts(&mut self.templates, capability.as_str(), system, user)?;
+        self.prompts.insert(capability.clone(), prompts);
         Ok(())
     }
 
     async fn think_it_through(&self, work: &Work, think: &dyn Think) -> Result<Json, AgentError> {
         think.progress(Phase::Thinking);
-        let passages = gather(&work.earlier);
-        let thought = self.thought(work, passages.clone())?;
+        let readings = Reading::all(&work.earlier);
+        let passages = gather(&readings);
+        let thought = self.thought(work, &readings, passages.clone())?;
         think.progress(Phase::Model);
         let generated = think.think(thought).await.map_err(|error| model_failure(work, error))?;
         think.progress(Phase::Thinking);
         self.output(work, generated, &passages)
     }
 
-    fn thought(&self, work: &Work, passages: Vec<Passage>) -> Result<Thought, AgentError> {
-        let inputs = Inputs::of(work, &passages);
-        let system_prompt = self.render(work, "system", &inputs)?;
-        let user_prompt = self.render(work, "user", &inputs)?;
+    fn thought(&self, work: &Work, readings: &[Reading], passages: Vec<Passage>) -> Result<Thought, AgentError> {
+        let prompts = self.prompts.get(&work.capability).unwrap_or(&self.any);
+        let inputs = Value::from_object(Inputs::of(work, readings, &passages));
+        let system_prompt = self.render(work, "system", &prompts.system, &inputs)?;
+        let user_prompt = self.render(work, "user", &prompts.user, &inputs)?;
         Ok(Thought { system_prompt, user_prompt, question: work.objective.clone(), passages })
     }
 
-    fn render(&self, work: &Work, role: &str, inputs: &Inputs<'_>) -> Result<String, AgentError> {
-        let own = self.templates.get_template(&template_name(work.capability.as_str(), role));
-        let template = own.or_else(|_| self.templates.get_template(&template_name(ANY, role)));
-        template.and_then(|template| template.render(Serde(inputs))).map_err(|error| {
+    fn render(&self, work: &Work, role: &str, prompt: &Prompt, inputs: &Value) -> Result<Arc<str>, AgentError> {
+        let name = match prompt {
+            Prompt::Fixed(text) => return Ok(text.clone()),
+            Prompt::Rendered(name) => name,
+        };
+        let rendered = self.templates.get_template(name).and_then(|template| template.render(inputs.clone()));
+        rendered.map(Arc::from).map_err(|error| {
             let message = format!(
                 "{}: the {role} prompt cannot be made ({error}); correct the template, it fails the same way every time",
                 work.capability
@@ -185,31 +183,22 @@ impl Agent for PromptAgent {
     }
 }
 
-impl<'a> Inputs<'a> {
-    fn of(work: &'a Work, passages: &'a [Passage]) -> Self {
-        let context: Value = work.context.parse().unwrap_or_default();
-        let is_empty = context.is_null() || context.as_object().is_some_and(serde_json::Map::is_empty);
-        Self {
-            capability: work.capability.as_str(),
-            objective: &work.objective,
-            context,
-            context_text: if is_empty { "" } else { work.context.text() },
-            earlier: work.earlier.iter().map(EarlierInput::of).collect(),
-            passages: (1..).zip(passages).map(|(number, passage)| NumberedPassage { number, passage }).collect(),
+/// Compiles one capability's prompts.
+fn prompts(
+    templates: &mut Environment<'static>,
+    capability: &str,
+    system: String,
+    user: String,
+) -> Result<Prompts, TemplateError> {
+    let mut prompt = |role: &'static str, source: String| {
+        if !MARKUP.iter().any(|markup| source.contains(markup)) {
+            return Ok(Prompt::Fixed(source.into()));
         }
-    }
-}
-
-impl<'a> EarlierInput<'a> {
-    fn of(earlier: &'a crate::messages::Earlier) -> Self {
-        let output: Value = earlier.output.parse().unwrap_or_default();
-        let text = output.get("text").and_then(Value::as_str).unwrap_or_default().to_owned();
-        Self { step: earlier.step.as_str(), capability: earlier.capability.as_str(), text, output }
-    }
-}
-
-fn template_name(capability: &str, role: &str) -> String {
-    format!("{capability}.{role}")
+        let name = format!("{capability}.{role}");
+        let added = templates.add_template_owned(name.clone(), source);
+        added.map(|()| Prompt::Rendered(name)).map_err(|error| TemplateError::new(capability, role, &error))
+    };
+    Ok(Prompts { system: prompt("system", system)?, user: prompt("user", user)? })
 }
 
 fn model_failure(work: &Work, error: ModelError) -> AgentError {

@@ -4,6 +4,7 @@
 use super::corpus::Corpus;
 use super::index::{Extra, Index, Search, SearchError};
 use super::output::{MAX_PASSAGES, Output, bounded};
+use super::reading::Reading;
 use super::{Agent, AgentError, Think};
 use crate::messages::{Passage, Phase, Work};
 use crate::task::{ErrorCode, Failure, Json};
@@ -98,9 +99,8 @@ fn stopped(error: tokio::task::JoinError) -> SearchError {
 /// What the earlier steps add to the question: the search terms that they name, or else their words.
 fn extra(work: &Work) -> Extra {
     let mut words = String::new();
-    for earlier in &work.earlier {
-        let output: serde_json::Value = earlier.output.parse().unwrap_or_default();
-        let text = output.get("text").and_then(serde_json::Value::as_str).unwrap_or_default();
+    for reading in Reading::all(&work.earlier) {
+        let text = &*reading.text;
         if let Some(terms) = text.lines().find_map(search_terms) {
             return Extra::SearchTerms(terms);
         }

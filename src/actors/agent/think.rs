@@ -65,8 +65,8 @@ impl Think for GatewayThink {
         let message = Generate {
             call,
             capability: self.capability.clone(),
-            system_prompt: thought.system_prompt.into(),
-            user_prompt: thought.user_prompt.into(),
+            system_prompt: thought.system_prompt,
+            user_prompt: thought.user_prompt,
             question: thought.question,
             passages: thought.passages,
             provider: self.provider.clone(),

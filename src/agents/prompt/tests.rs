@@ -6,7 +6,7 @@ use super::*;
 use crate::llm::{MockSettings, Provider, ProviderKind, provider};
 use crate::messages::{Earlier, Generate, Usage};
 use crate::task::{CallId, StepId};
-use serde_json::json;
+use serde_json::{Value, json};
 
 fn agent() -> PromptAgent {
     PromptAgent::new("prompt").unwrap()
@@ -26,7 +26,7 @@ async fn the_prompts_hold_what_the_step_needs() {
     let thought = think.thought();
     assert!(thought.system_prompt.starts_with("You are the evaluator"));
     assert_eq!(
-        thought.user_prompt,
+        &*thought.user_prompt,
         "Question:\nHow long do leases run?\n\nContext given by the user (JSON):\n{\"audience\":\"ops\"}\n\nWhat earlier \
          members of the team wrote:\n\n<retrieve>\n2 passages\n</retrieve>\n\nPassages found in the documents:\n\n\
          [1] a.md, line 3:\nLeases run for five seconds.\n\n[2] b.md, line 9:\nMasters are stateless.\n"
@@ -109,7 +109,7 @@ async fn broken_templates_are_refused_and_gaps_are_fatal() {
     let own = agent().with_prompts(&capability, "Be terse.".into(), Some("{{ objective }}!".into())).unwrap();
     let think = Recorder::saying("ok", vec![]);
     own.perform(&work("evaluate", "why?", vec![]), &think).await.unwrap();
-    assert_eq!((think.thought().system_prompt.as_str(), think.thought().user_prompt.as_str()), ("Be terse.", "why?!"));
+    assert_eq!((&*think.thought().system_prompt, &*think.thought().user_prompt), ("Be terse.", "why?!"));
 }
 
 /// The port with a real provider behind it and nothing in between.
@@ -120,8 +120,8 @@ impl Think for Direct {
         let call = Generate {
             call: CallId::trusted("c-1"),
             capability: self.1.clone(),
-            system_prompt: thought.system_prompt.into(),
-            user_prompt: thought.user_prompt.into(),
+            system_prompt: thought.system_prompt,
+            user_prompt: thought.user_prompt,
             question: thought.question,
             passages: thought.passages,
             provider: None,

@@ -1,0 +1,123 @@
+//! What a prompt template sees of a step's work. Fields are made when a template asks for them: most ask for few, and an
+//! earlier output is large beside the one text that is read from it.
+
+use crate::agents::reading::Reading;
+use crate::messages::{Passage, Work};
+use crate::task::{Capability, Json, StepId};
+use minijinja::Value;
+use minijinja::value::{Enumerator, Object, Serde};
+use std::sync::Arc;
+
+/// All that a template sees.
+#[derive(Debug)]
+pub(super) struct Inputs {
+    capability: Capability,
+    objective: Arc<str>,
+    context: Json,
+    earlier: Value,
+    passages: Value,
+}
+
+/// `earlier`: one step before this one.
+#[derive(Debug)]
+struct EarlierInput {
+    step: StepId,
+    capability: Capability,
+    text: Arc<str>,
+    output: Json,
+}
+
+/// `passages`: one piece of evidence, numbered from 1.
+#[derive(Debug)]
+struct NumberedPassage {
+    number: usize,
+    passage: Passage,
+}
+
+impl Inputs {
+    /// The inputs of one step, whose earlier outputs have been read.
+    pub(super) fn of(work: &Work, readings: &[Reading], passages: &[Passage]) -> Self {
+        let earlier = work.earlier.iter().zip(readings).map(|(earlier, reading)| {
+            Value::from_object(EarlierInput {
+                step: earlier.step.clone(),
+                capability: earlier.capability.clone(),
+                text: reading.text.clone(),
+                output: earlier.output.clone(),
+            })
+        });
+        let numbered = |(number, passage): (usize, &Passage)| {
+            Value::from_object(NumberedPassage { number, passage: passage.clone() })
+        };
+        Self {
+            capability: work.capability.clone(),
+            objective: work.objective.clone(),
+            context: work.context.clone(),
+            earlier: Value::from_object(earlier.collect::<Vec<_>>()),
+            passages: Value::from_object((1..).zip(passages).map(numbered).collect::<Vec<_>>()),
+        }
+    }
+
+    fn context_text(&self) -> &str {
+        let text = self.context.text().trim();
+        let is_empty = text == "null" || text.strip_prefix('{').is_some_and(|rest| rest.trim_start() == "}");
+        if is_empty { "" } else { text }
+    }
+}
+
+impl Object for Inputs {
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        self.get_value_by_str(key.as_str()?)
+    }
+
+    fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Value> {
+        Some(match key {
+            "capability" => self.capability.as_str().into(),
+            "objective" => self.objective.clone().into(),
+            "context" => parsed(&self.context),
+            "context_text" => self.context_text().into(),
+            "earlier" => self.earlier.clone(),
+            "passages" => self.passages.clone(),
+            _ => return None,
+        })
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        Enumerator::Str(&["capability", "objective", "context", "context_text", "earlier", "passages"])
+    }
+}
+
+impl Object for EarlierInput {
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        Some(match key.as_str()? {
+            "step" => self.step.as_str().into(),
+            "capability" => self.capability.as_str().into(),
+            "text" => self.text.clone().into(),
+            "output" => parsed(&self.output),
+            _ => return None,
+        })
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        Enumerator::Str(&["step", "capability", "text", "output"])
+    }
+}
+
+impl Object for NumberedPassage {
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        Some(match key.as_str()? {
+            "number" => self.number.into(),
+            "file" => self.passage.file.clone().into(),
+            "line" => self.passage.line.into(),
+            "text" => self.passage.text.clone().into(),
+            _ => return None,
+        })
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        Enumerator::Str(&["number", "file", "line", "text"])
+    }
+}
+
+fn parsed(json: &Json) -> Value {
+    Serde(json.parse::<serde_json::Value>().unwrap_or_default()).into()
+}
