@@ -122,7 +122,7 @@ impl<M: Message> ActorRef<M> {
 
     /// The addressee's path in the tree.
     pub fn path(&self) -> &Arc<str> {
-        &self.target.node.path
+        self.target.node.path()
     }
 
     /// False once the addressee has ended for good. A restart does not count.

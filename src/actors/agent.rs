@@ -11,7 +11,7 @@ use crate::messages::{
     StepOutcome, StepResult, Work, WorkReply,
 };
 use crate::task::{AgentId, ErrorCode, Failure, Incarnation, Json, Loss};
-use std::collections::HashMap;
+use foldhash::{HashMap, HashMapExt as _};
 use std::sync::Arc;
 use std::time::Duration;
 use think::{GatewayThink, Progress};
@@ -90,7 +90,7 @@ impl AgentActor {
         let agent = self.parts.agent.clone();
         let think = GatewayThink::new(&self.parts, &work, context, progress.clone());
         let name = format!("{} #{}", work.step, work.attempt);
-        let child = spawn_task(turn.node(), &name, async move { agent.perform(&work, &think).await });
+        let child = spawn_task(turn.node(), name, async move { agent.perform(&work, &think).await });
         self.steps.insert(attempt.clone(), child.abort_handle());
         self.attempts.insert(attempt.clone(), progress);
         turn.spawn(child, move |actor, outcome, turn| actor.ended(attempt, outcome, turn));

@@ -1,12 +1,14 @@
 //! The gateway: the only way to the models. Runs each call as a child of its own, drops it as soon as nobody wants its
 //! answer, and says which calls are under way; it never waits for one in a turn.
 
+use super::patience::within;
 use super::{Behaviour, Handle, Reply, TaskEnd, TaskSet, Turn, spawn_task};
 use crate::llm::Provider;
 use crate::messages::{CallAge, CallContext, CallStatus, Generate, Generated, ModelError};
 use crate::task::CallId;
+use foldhash::{HashMap, HashMapExt as _};
 use futures_util::future::{Either, select};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -60,7 +62,7 @@ impl Handle<Generate> for Gateway {
         };
         let id = call.call.clone();
         let until = context.deadline.map_or_else(|| Instant::now() + LONGEST_CALL, Instant::from);
-        let child = spawn_task(turn.node(), id.as_str(), async move { complete(&*provider, &call, until).await });
+        let child = spawn_task(turn.node(), id.clone(), async move { complete(&*provider, &call, until).await });
         self.calls.insert(id.clone(), child.abort_handle());
         self.began.insert(id.clone(), Instant::now());
         let answered = async move {
@@ -92,9 +94,9 @@ impl Handle<CallStatus> for Gateway {
 }
 
 async fn complete(provider: &dyn Provider, call: &Generate, until: Instant) -> Result<Generated, ModelError> {
-    match tokio::time::timeout_at(until, provider.generate(call)).await {
-        Ok(answer) => answer,
-        Err(_) => Err(ModelError::Retryable("the model did not answer within the time left".into())),
+    match within(until, provider.generate(call)).await {
+        Some(answer) => answer,
+        None => Err(ModelError::Retryable("the model did not answer within the time left".into())),
     }
 }
 

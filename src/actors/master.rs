@@ -19,8 +19,9 @@ use crate::task::{
 use crate::telemetry::{Counters, log_events};
 use ask::{Ask, Concern, not_committed, prepare, store_failed};
 use estimate::Booking;
+use foldhash::{HashMap, HashMapExt as _, HashSet};
 use lru::LruCache;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -70,6 +71,9 @@ const RETRY_AFTER_S: u32 = 2;
 pub struct Master {
     parts: MasterParts,
     fleet: Fleet,
+    /// What names this life's commits, with a number behind it.
+    life: String,
+    commits: u64,
     /// The tasks that something is being done about, each with what waits behind it.
     busy: HashMap<TaskKey, VecDeque<Ask>>,
     cache: LruCache<TaskKey, Arc<Task>>,
@@ -109,7 +113,16 @@ impl Master {
     pub fn create(parts: MasterParts) -> Self {
         let fleet = Fleet::new(parts.options.heartbeat_ttl_ms);
         let cache = LruCache::new(parts.options.cached_tasks);
-        Self { parts, fleet, busy: HashMap::new(), cache, accepted: HashSet::new(), held: Some(Vec::new()) }
+        Self {
+            parts,
+            fleet,
+            life: uuid::Uuid::now_v7().to_string(),
+            commits: 0,
+            busy: HashMap::new(),
+            cache,
+            accepted: HashSet::default(),
+            held: Some(Vec::new()),
+        }
     }
 
     /// Queues an ask behind what is being done about its task, or begins with it.
@@ -217,8 +230,9 @@ impl Master {
         let Decision { events, task } = decision;
         let effects = task::effects(before.map(Arc::as_ref), &task);
         let booking = self.book(&effects);
+        self.commits += 1;
         let commit = Commit {
-            id: CommitId::trusted(uuid::Uuid::now_v7().to_string()),
+            id: CommitId::trusted(format!("{}:{}", self.life, self.commits)),
             key: task.key.clone(),
             expected: before.map_or(0, |task| task.version),
             events,

@@ -6,9 +6,10 @@ use crate::messages::Lane;
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::Notify;
 
@@ -81,13 +82,17 @@ pub(super) struct Birth {
 /// One node, shared by whoever runs it, sends to it or looks at it.
 pub(super) struct NodeStatus {
     pub(super) id: u64,
-    pub(super) path: Arc<str>,
+    pub(super) name: Arc<str>,
     pub(super) kind: &'static str,
     pub(super) parent: Option<Arc<NodeStatus>>,
+    /// What runs below it, by id. A subtree is stopped from the top down, one such lock at a time.
+    pub(super) children: Mutex<BTreeMap<u64, Arc<NodeStatus>>>,
     /// The restarts that this node may order for its children; only groups have one.
     pub(super) group: Option<Mutex<Window>>,
     pub(super) turn_budget: Duration,
     pub(super) started_at_ms: AtomicU64,
+    /// Put together when it is first asked for: of a step, hardly ever.
+    path: OnceLock<Arc<str>>,
     state: AtomicU8,
     command: AtomicU8,
     gone: AtomicBool,
@@ -103,16 +108,18 @@ pub(super) struct NodeStatus {
 }
 
 impl NodeStatus {
-    pub(super) fn new(path: Arc<str>, parent: Option<Arc<Self>>, birth: Birth) -> Self {
+    pub(super) fn new(name: Arc<str>, parent: Option<Arc<Self>>, birth: Birth) -> Self {
         static IDS: AtomicU64 = AtomicU64::new(0);
         Self {
             id: IDS.fetch_add(1, Relaxed),
-            path,
+            name,
             kind: birth.kind,
             parent,
+            children: Mutex::default(),
             group: birth.group.map(|limit| Mutex::new(Window::new(limit))),
             turn_budget: birth.turn_budget,
             started_at_ms: AtomicU64::new(wall_ms()),
+            path: OnceLock::new(),
             state: AtomicU8::new(NodeState::Starting as u8),
             command: AtomicU8::new(Command::None as u8),
             gone: AtomicBool::new(false),
@@ -126,6 +133,14 @@ impl NodeStatus {
             ended: Notify::new(),
             lanes: [LaneLoad::new(birth.bounds.work), LaneLoad::new(birth.bounds.control)],
         }
+    }
+
+    /// The names from the root, joined by `/`.
+    pub(super) fn path(&self) -> &Arc<str> {
+        self.path.get_or_init(|| match &self.parent {
+            Some(parent) => format!("{}/{}", parent.path(), self.name).into(),
+            None => Arc::clone(&self.name),
+        })
     }
 
     // === State ===
@@ -356,7 +371,7 @@ mod tests {
     fn node(work: u32) -> Arc<NodeStatus> {
         let bounds = Bounds { work, control: 1 };
         let birth = Birth { kind: "test", bounds, turn_budget: Duration::from_secs(1), group: None };
-        Arc::new(NodeStatus::new("root/a".into(), None, birth))
+        Arc::new(NodeStatus::new("a".into(), None, birth))
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use super::status::{Birth, Bounds, Command, NodeState};
 use super::supervise::{panic_text, spawn_here};
 use super::tree::Node;
-use std::collections::HashMap;
+use foldhash::{HashMap, HashMapExt as _};
 use std::fmt;
 use std::hash::Hash;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -48,13 +48,13 @@ pub struct TaskSet<K> {
 const TURN_BUDGET: Duration = Duration::from_secs(1);
 
 /// Runs a future on the present thread, shown in the tree under its parent until it ends.
-pub fn spawn_task<F>(parent: &Node, name: &str, future: F) -> TaskHandle<F::Output>
+pub fn spawn_task<F>(parent: &Node, name: impl Into<Arc<str>>, future: F) -> TaskHandle<F::Output>
 where
     F: Future + 'static,
 {
     let bounds = Bounds { work: 0, control: 0 };
     let birth = Birth { kind: "task", bounds, turn_budget: TURN_BUDGET, group: None };
-    let node = parent.tree.add(&parent.status, name, birth);
+    let node = parent.tree.add_task(&parent.status, name.into(), birth);
     node.status.set_state(NodeState::Running);
     let (sender, outcome) = oneshot::channel();
     let abort = AbortHandle { node: node.clone() };
@@ -176,10 +176,10 @@ impl<F: Future> Task<F> {
         // Dropped out of any unwinding, and caught: a second panic must not reach the thread's other tasks.
         if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(future))) {
             let reason = panic_text(&*payload);
-            tracing::error!(actor.path = %status.path, reason, "the remains of a task panicked");
+            tracing::error!(actor.path = %status.path(), reason, "the remains of a task panicked");
         }
         if let TaskEnd::Panicked(reason) = &outcome {
-            tracing::error!(actor.path = %status.path, reason = %reason, "a task panicked");
+            tracing::error!(actor.path = %status.path(), reason = %reason, "a task panicked");
         }
         self.node.tree.stop_below(status);
         self.node.tree.remove(status);

@@ -4,9 +4,8 @@
 use super::restart::Restarts;
 use super::status::{Birth, Bounds, Command, LastFailure, NodeState, NodeStatus};
 use crate::messages::Lane;
-use parking_lot::Mutex;
 use serde::Serialize;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -79,8 +78,6 @@ pub struct Tree {
 
 struct Inner {
     root: Arc<NodeStatus>,
-    /// By full path. A subtree is a range of keys, a step costs one insertion and one removal.
-    nodes: Mutex<BTreeMap<Arc<str>, Arc<NodeStatus>>>,
     failed: watch::Sender<Option<ChildDown>>,
 }
 
@@ -123,8 +120,7 @@ impl Tree {
         let root = Arc::new(NodeStatus::new("root".into(), None, birth));
         root.set_state(NodeState::Running);
         let (failed, receiver) = watch::channel(None);
-        let nodes = Mutex::new(BTreeMap::from([(Arc::clone(&root.path), Arc::clone(&root))]));
-        (Self { inner: Arc::new(Inner { root, nodes, failed }) }, Root { failed: receiver })
+        (Self { inner: Arc::new(Inner { root, failed }) }, Root { failed: receiver })
     }
 
     /// The root, under which everything is started.
@@ -134,28 +130,45 @@ impl Tree {
 
     /// What is there now, from the root.
     pub fn snapshot(&self) -> NodeView {
-        let mut children: HashMap<Arc<str>, Vec<Arc<NodeStatus>>> = HashMap::new();
-        for node in self.nodes() {
-            if let Some(parent) = &node.parent {
-                children.entry(Arc::clone(&parent.path)).or_default().push(node);
-            }
-        }
-        view(&self.inner.root, &mut children)
+        view(&self.inner.root)
     }
 
-    /// Every node, in order of path.
+    /// Every node, each before what is below it.
     pub(super) fn nodes(&self) -> Vec<Arc<NodeStatus>> {
-        self.inner.nodes.lock().values().cloned().collect()
+        let mut nodes = vec![Arc::clone(&self.inner.root)];
+        nodes.extend(below(&self.inner.root));
+        nodes
     }
 
-    /// Adds a node. Its name gets a number behind it when a living sibling has it, and `/` in it becomes `.`.
+    /// Adds a group or an actor. Its name gets a number behind it when a living sibling has it, and `/` in it becomes
+    /// `.`.
     pub(super) fn add(&self, parent: &Arc<NodeStatus>, name: &str, birth: Birth) -> Node {
-        let path = format!("{}/{}", parent.path, name.replace('/', "."));
-        let mut nodes = self.inner.nodes.lock();
-        let path = free_path(&nodes, path);
-        let status = Arc::new(NodeStatus::new(Arc::clone(&path), Some(Arc::clone(parent)), birth));
-        nodes.insert(path, Arc::clone(&status));
-        // Under the same lock as `stop_from`: a child born meanwhile is stopped by one or the other.
+        let name = name.replace('/', ".");
+        self.add_named(parent, birth, |siblings| {
+            let name = free_name(siblings, name);
+            // One that ended makes room for its successor.
+            siblings.retain(|_, node| node.name != name);
+            name
+        })
+    }
+
+    /// Adds a task. There are many and they are short, so nobody makes sure that its siblings have other names.
+    pub(super) fn add_task(&self, parent: &Arc<NodeStatus>, name: Arc<str>, birth: Birth) -> Node {
+        let name = if name.contains('/') { name.replace('/', ".").into() } else { name };
+        self.add_named(parent, birth, |_| name)
+    }
+
+    fn add_named(
+        &self,
+        parent: &Arc<NodeStatus>,
+        birth: Birth,
+        name: impl FnOnce(&mut BTreeMap<u64, Arc<NodeStatus>>) -> Arc<str>,
+    ) -> Node {
+        let mut siblings = parent.children.lock();
+        let name = name(&mut siblings);
+        let status = Arc::new(NodeStatus::new(name, Some(Arc::clone(parent)), birth));
+        siblings.insert(status.id, Arc::clone(&status));
+        // Under the lock that `below` takes too: a child born meanwhile is stopped by one or the other.
         if parent.is_told_to_stop() || parent.state().is_final() {
             status.command(Command::Stop);
         }
@@ -164,25 +177,19 @@ impl Tree {
 
     /// Takes a node out that ended and is of no further interest.
     pub(super) fn remove(&self, status: &NodeStatus) {
-        let mut nodes = self.inner.nodes.lock();
-        if nodes.get(&status.path).is_some_and(|node| node.id == status.id) {
-            nodes.remove(&status.path);
+        if let Some(parent) = &status.parent {
+            parent.children.lock().remove(&status.id);
         }
     }
 
     /// Tells all below this node to stop, and the node itself too if asked; returns whom it told.
     fn stop_from(&self, status: &Arc<NodeStatus>, itself: bool) -> Vec<Arc<NodeStatus>> {
-        let nodes = self.inner.nodes.lock();
-        let below = below(&nodes, &status.path);
-        for node in below.iter().chain(itself.then_some(status)) {
-            node.command(Command::Stop);
-            // Nobody runs a group, so it is over at once.
-            if node.group.is_some() {
-                node.set_state(NodeState::Stopped);
-                node.set_gone();
-            }
+        if itself {
+            stop(status);
         }
-        below
+        let mut told = Vec::new();
+        stop_children(status, &mut told);
+        told
     }
 
     /// Tells all below an ended node to stop.
@@ -205,11 +212,11 @@ impl Tree {
                 }
                 return Verdict::StartAfresh;
             }
-            node.failed(format!("{}: {reason}", child.path).into());
-            tracing::error!(actor.path = %node.path, child = %child.path, "a group cannot restart its children any more");
+            node.failed(format!("{}: {reason}", child.path()).into());
+            tracing::error!(actor.path = %node.path(), child = %child.path(), "a group cannot restart its children any more");
             failed_group = Some(node);
         }
-        let down = ChildDown { path: Arc::clone(&child.path), reason: Arc::clone(reason), restarts: child.restarts() };
+        let down = ChildDown { path: Arc::clone(child.path()), reason: Arc::clone(reason), restarts: child.restarts() };
         tracing::error!(actor.path = %down.path, reason = %down.reason, "the process cannot go on");
         self.inner.failed.send_if_modified(|first| {
             let is_first = first.is_none();
@@ -222,7 +229,7 @@ impl Tree {
     /// Restarts what lives below a failed group, and clears the windows in it. Whatever ended for good stays ended.
     fn start_group_afresh(&self, group: &Arc<NodeStatus>) {
         group.restarted();
-        let below = below(&self.inner.nodes.lock(), &group.path);
+        let below = below(group);
         for node in below.iter().chain([group]) {
             match &node.group {
                 Some(window) => window.lock().clear(),
@@ -249,7 +256,7 @@ impl Birth {
 impl Node {
     /// Where it is: the names from the root, joined by `/`.
     pub fn path(&self) -> &Arc<str> {
-        &self.status.path
+        self.status.path()
     }
 
     /// How it stands.
@@ -295,29 +302,57 @@ impl fmt::Debug for Node {
     }
 }
 
-// === Paths ===
+// === Names and branches ===
 
-/// The path itself, or with the first number behind it that no living node has.
-fn free_path(nodes: &BTreeMap<Arc<str>, Arc<NodeStatus>>, path: String) -> Arc<str> {
-    let is_free = |path: &str| nodes.get(path).is_none_or(|node| node.state().is_final());
-    if is_free(&path) {
-        return path.into();
+/// The name itself, or with the first number behind it that no living sibling has.
+fn free_name(siblings: &BTreeMap<u64, Arc<NodeStatus>>, name: String) -> Arc<str> {
+    let is_free = |name: &str| siblings.values().all(|node| *node.name != *name || node.state().is_final());
+    if is_free(&name) {
+        return name.into();
     }
-    let numbered = (2_u64..).map(|number| format!("{path}~{number}")).find(|path| is_free(path));
-    numbered.unwrap_or(path).into()
+    let numbered = (2_u64..).map(|number| format!("{name}~{number}")).find(|name| is_free(name));
+    numbered.unwrap_or(name).into()
 }
 
-/// What lies below a path: the keys that continue it after a `/` (`0` is the character after it).
-fn below(nodes: &BTreeMap<Arc<str>, Arc<NodeStatus>>, path: &str) -> Vec<Arc<NodeStatus>> {
-    let (from, to) = (Arc::from(format!("{path}/")), Arc::from(format!("{path}0")));
-    nodes.range::<Arc<str>, _>(from..to).map(|(_, node)| Arc::clone(node)).collect()
+/// All that lies below a node, each before what is below it.
+fn below(node: &NodeStatus) -> Vec<Arc<NodeStatus>> {
+    let mut found: Vec<_> = node.children.lock().values().cloned().collect();
+    let mut next = 0;
+    while let Some(node) = found.get(next).cloned() {
+        found.extend(node.children.lock().values().cloned());
+        next += 1;
+    }
+    found
 }
 
-fn view(node: &NodeStatus, children: &mut HashMap<Arc<str>, Vec<Arc<NodeStatus>>>) -> NodeView {
-    let below = children.remove(&node.path).unwrap_or_default();
-    let name = node.path.rsplit('/').next().unwrap_or_default();
+fn stop(node: &NodeStatus) {
+    node.command(Command::Stop);
+    // Nobody runs a group, so it is over at once.
+    if node.group.is_some() {
+        node.set_state(NodeState::Stopped);
+        node.set_gone();
+    }
+}
+
+/// Stops all below a node from the top down, so that whoever is born on the way finds its parent told.
+fn stop_children(node: &NodeStatus, told: &mut Vec<Arc<NodeStatus>>) {
+    let first = told.len();
+    {
+        let children = node.children.lock();
+        children.values().for_each(|child| stop(child));
+        told.extend(children.values().cloned());
+    }
+    for at in first..told.len() {
+        let child = Arc::clone(&told[at]);
+        stop_children(&child, told);
+    }
+}
+
+fn view(node: &NodeStatus) -> NodeView {
+    let mut children: Vec<_> = node.children.lock().values().cloned().collect();
+    children.sort_by(|one, other| one.name.cmp(&other.name));
     NodeView {
-        name: name.to_owned(),
+        name: node.name.to_string(),
         kind: node.kind,
         state: node.shown_state(),
         restarts: node.restarts(),
@@ -326,7 +361,7 @@ fn view(node: &NodeStatus, children: &mut HashMap<Arc<str>, Vec<Arc<NodeStatus>>
         in_flight: InFlight { work: node.lane(Lane::Work).in_flight(), control: node.lane(Lane::Control).in_flight() },
         oldest_in_flight_ms: node.oldest_in_flight_ms(),
         last_failure: node.last_failure(),
-        children: below.iter().map(|child| view(child, children)).collect(),
+        children: children.iter().map(|child| view(child)).collect(),
     }
 }
 

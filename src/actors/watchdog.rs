@@ -123,7 +123,7 @@ impl Watch {
             seen.insert(node.id, (turn, since));
             let is_worse = worst.as_ref().is_none_or(|worst| age > worst.age);
             if frozen_exit.is_some_and(|limit| age >= limit) && is_worse {
-                worst = Some(FrozenExit { path: Arc::clone(&node.path), doing: node.doing(), age });
+                worst = Some(FrozenExit { path: Arc::clone(node.path()), doing: node.doing(), age });
             }
         }
         self.turns = seen;
@@ -137,9 +137,9 @@ fn mark(node: &NodeStatus, is_frozen: bool, age: Duration) {
     match (was_frozen, is_frozen) {
         (false, true) => {
             let (doing, age_ms) = (node.doing(), age.as_millis() as u64);
-            tracing::warn!(actor.path = %node.path, doing, age_ms, "an actor is frozen");
+            tracing::warn!(actor.path = %node.path(), doing, age_ms, "an actor is frozen");
         }
-        (true, false) => tracing::info!(actor.path = %node.path, "an actor moves again"),
+        (true, false) => tracing::info!(actor.path = %node.path(), "an actor moves again"),
         _ => {}
     }
 }

@@ -6,7 +6,8 @@ use crate::task::{
     AgentId, At, Capability, Effects, Incarnation, Lease, QueueEntry, StepId, Task, TaskKey, Timer, TimerId,
     UNACCEPTED_LEASE_MS, queue_entries, timers,
 };
-use std::collections::{BTreeMap, HashMap, HashSet};
+use foldhash::{HashMap, HashMapExt as _, HashSet};
+use std::collections::BTreeMap;
 use std::hash::Hash;
 
 /// A lease with the task it is for.

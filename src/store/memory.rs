@@ -15,8 +15,9 @@ use crate::task::{
     AgentId, At, CallId, Capability, CommitId, Digest, Event, IdempotencyKey, Incarnation, Json, Lease, Scope, Status,
     Task, TaskId, TaskKey, Tenant, Timer,
 };
+use foldhash::HashMap;
 use parking_lot::Mutex;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::watch;

@@ -1,8 +1,8 @@
 //! Who waits for a task's next events. Wake-ups live only in this process; whoever misses one reads from its own cursor.
 
 use crate::task::TaskKey;
+use foldhash::{HashMap, HashMapExt as _};
 use parking_lot::Mutex;
-use std::collections::HashMap;
 use tokio::sync::watch;
 
 /// How many watchers are kept before the first look for those that nobody listens to.

@@ -3,7 +3,9 @@
 
 use super::id::{AgentId, At, Capability, Incarnation};
 use super::submission::Priority;
-use std::collections::{BTreeMap, HashMap};
+use foldhash::HashMap;
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// One live agent.
@@ -46,6 +48,29 @@ pub struct Fleet {
     members: BTreeMap<AgentId, Member>,
     trades: HashMap<Capability, Trade>,
     ttl_ms: u64,
+    reasons: Arc<Mutex<Reasons>>,
+}
+
+/// The words for each score met lately: every assignment keeps its reason, and most are alike.
+#[derive(Debug, Clone, Default)]
+struct Reasons(HashMap<(u32, u32, u32, bool), Arc<str>>);
+
+/// After this many different scores they are forgotten.
+const MOST_REASONS: usize = 4096;
+
+impl Reasons {
+    fn of(&mut self, free: u32, member: &Member, failed_this: bool) -> Arc<str> {
+        if self.0.len() >= MOST_REASONS {
+            self.0.clear();
+        }
+        let known = self.0.entry((free, member.slots, member.recent_failures, failed_this));
+        let words = || {
+            let score = score(free, member, failed_this);
+            let (slots, failures) = (member.slots, member.recent_failures);
+            format!("score {score:.2}: {free} of {slots} slots free, {failures} recent failures").into()
+        };
+        known.or_insert_with(words).clone()
+    }
 }
 
 impl Fleet {
@@ -210,15 +235,11 @@ impl Fleet {
                 best = Some((score, turn, agent, member, free));
             }
         }
-        let (score, _, agent, member, free) = best?;
+        let (_, _, agent, member, free) = best?;
         Some(Choice {
             agent: agent.clone(),
             incarnation: member.incarnation.clone(),
-            reason: format!(
-                "score {score:.2}: {free} of {} slots free, {} recent failures",
-                member.slots, member.recent_failures
-            )
-            .into(),
+            reason: self.reasons.lock().of(free, member, avoid.contains(agent)),
         })
     }
 }

@@ -76,6 +76,12 @@ macro_rules! text_id {
             }
         }
 
+        impl From<$name> for Arc<str> {
+            fn from(id: $name) -> Self {
+                id.0
+            }
+        }
+
         impl std::borrow::Borrow<str> for $name {
             fn borrow(&self) -> &str {
                 &self.0
@@ -132,12 +138,19 @@ impl Default for Tenant {
 }
 
 /// A task with its tenant: what every store key begins with.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct TaskKey {
     /// Whose it is.
     pub tenant: Tenant,
     /// Its name.
     pub id: TaskId,
+}
+
+impl std::hash::Hash for TaskKey {
+    /// By the id alone: it is unique in a store, and keys are hashed many times in a task's life.
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.id.hash(state);
+    }
 }
 
 impl fmt::Display for TaskKey {

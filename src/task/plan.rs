@@ -113,7 +113,7 @@ impl Plan {
         if steps.len() > MAX_STEPS {
             return Err(InvalidPlan::TooLong(steps.len()));
         }
-        let mut names = std::collections::HashSet::new();
+        let mut names = foldhash::HashSet::default();
         for (position, step) in steps.iter().enumerate() {
             if !names.insert(&step.id) {
                 return Err(InvalidPlan::Twice(step.id.clone()));

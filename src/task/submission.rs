@@ -133,18 +133,47 @@ impl Submission {
 
 /// JSON text with object keys sorted and no white space.
 fn canonical(value: &serde_json::Value) -> String {
+    let mut text = String::new();
+    write_canonical(value, &mut text);
+    text
+}
+
+fn write_canonical(value: &serde_json::Value, text: &mut String) {
     use serde_json::Value;
     match value {
         Value::Object(map) => {
             let mut entries: Vec<_> = map.iter().collect();
             entries.sort_by_key(|(key, _)| *key);
-            let entries =
-                entries.iter().map(|(key, value)| format!("{}:{}", Value::from(key.as_str()), canonical(value)));
-            format!("{{{}}}", entries.collect::<Vec<_>>().join(","))
+            write_list(text, ['{', '}'], entries, |(key, value), text| {
+                write_scalar(key, text);
+                text.push(':');
+                write_canonical(value, text);
+            });
         }
-        Value::Array(items) => format!("[{}]", items.iter().map(canonical).collect::<Vec<_>>().join(",")),
-        scalar => scalar.to_string(),
+        Value::Array(items) => write_list(text, ['[', ']'], items, write_canonical),
+        Value::String(words) => write_scalar(words, text),
+        scalar => text.push_str(&scalar.to_string()),
     }
+}
+
+fn write_list<T>(
+    text: &mut String,
+    [open, close]: [char; 2],
+    items: impl IntoIterator<Item = T>,
+    each: impl Fn(T, &mut String),
+) {
+    text.push(open);
+    for (position, item) in items.into_iter().enumerate() {
+        if position > 0 {
+            text.push(',');
+        }
+        each(item, text);
+    }
+    text.push(close);
+}
+
+fn write_scalar(words: &str, text: &mut String) {
+    text.push_str(&serde_json::Value::from(words).to_string());
 }
 
 #[cfg(test)]

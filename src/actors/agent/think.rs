@@ -5,10 +5,11 @@ use super::AgentParts;
 use crate::actors::ActorRef;
 use crate::agents::{Think, Thought};
 use crate::messages::{CallContext, CallError, Generate, Generated, ModelError, Phase, Work};
-use crate::task::{CallId, Capability, Loss};
+use crate::task::{CallId, Capability, Incarnation, Loss};
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// What a step is busy with, and since when. Shared by the step's child and the actor that beats for it.
@@ -40,6 +41,7 @@ pub(super) struct GatewayThink {
     gateway: ActorRef<Generate>,
     provider: Option<Arc<str>>,
     capability: Capability,
+    incarnation: Incarnation,
     context: CallContext,
     until: Instant,
     progress: Arc<Progress>,
@@ -51,6 +53,7 @@ impl GatewayThink {
             gateway: parts.gateway.clone(),
             provider: parts.provider.clone(),
             capability: work.capability.clone(),
+            incarnation: work.incarnation.clone(),
             context,
             until: Instant::now() + Duration::from_millis(work.deadline_ms),
             progress,
@@ -60,7 +63,9 @@ impl GatewayThink {
 
 impl Think for GatewayThink {
     fn think(&self, thought: Thought) -> BoxFuture<'_, Result<Generated, ModelError>> {
-        let call = CallId::trusted(uuid::Uuid::now_v7().to_string());
+        static CALLS: AtomicU64 = AtomicU64::new(0);
+        // A life of an agent belongs to one process, so that a number in it names a call for ever.
+        let call = CallId::trusted(format!("{}:{}", self.incarnation, CALLS.fetch_add(1, Ordering::Relaxed)));
         self.progress.moved(Phase::Model, Some(call.clone()));
         let message = Generate {
             call,
