@@ -1,37 +1,20 @@
 //! Folding: an event changes the state, and nothing else does. Replaying a task's events gives exactly its stored state.
 
+use super::broken_log::{BrokenLog, check_next};
 use super::event::{AttemptEnd, Event, EventKind, SCHEMA};
 use super::id::{At, AttemptNo, StepIndex, TaskKey};
 use super::plan::Plan;
 use super::state::{Attempt, End, Step, StepState, Task, TaskOutcome};
 
-/// Why a log cannot be folded.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BrokenLog {
-    /// It does not begin with its acceptance and plan.
-    #[error("the log does not begin with accepted and planned")]
-    NoBeginning,
-    /// A number is missing or doubled.
-    #[error("event {found} stands where {expected} should")]
-    Gap {
-        /// The number that should come.
-        expected: u64,
-        /// The number that came.
-        found: u64,
-    },
-}
-
 /// Folds a whole log.
 ///
 /// # Errors
-/// [`BrokenLog`] when it does not begin with *accepted, planned*, or its numbers have a gap.
+/// [`BrokenLog`] when no task can have such a log. It never panics, whatever the log holds.
 pub fn replay(key: &TaskKey, events: &[Event]) -> Result<Task, BrokenLog> {
     let [accepted, planned, rest @ ..] = events else { return Err(BrokenLog::NoBeginning) };
     let mut task = begin(key, accepted, planned).ok_or(BrokenLog::NoBeginning)?;
     for event in rest {
-        if event.seq != task.version + 1 {
-            return Err(BrokenLog::Gap { expected: task.version + 1, found: event.seq });
-        }
+        check_next(&task, event)?;
         apply(&mut task, event);
     }
     Ok(task)

@@ -5,6 +5,7 @@
 //! what a change of state means for queues, timers, leases and agents.
 
 mod apply;
+mod broken_log;
 mod decide;
 mod effects;
 mod event;
@@ -16,7 +17,8 @@ mod plan;
 mod state;
 mod submission;
 
-pub use apply::{BrokenLog, apply, replay};
+pub use apply::{apply, replay};
+pub use broken_log::BrokenLog;
 pub use decide::{Decision, Input, Outcome, Refusal, Report, World, accept, decide};
 pub use effects::{
     Effects, Lease, QueueEntry, Timer, TimerId, UNACCEPTED_LEASE_MS, UnknownTimer, effects, leases, queue_entries,
