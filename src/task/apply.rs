@@ -12,7 +12,15 @@ use super::state::{Attempt, End, Step, StepState, Task, TaskOutcome};
 /// [`BrokenLog`] when no task can have such a log. It never panics, whatever the log holds.
 pub fn replay(key: &TaskKey, events: &[Event]) -> Result<Task, BrokenLog> {
     let [accepted, planned, rest @ ..] = events else { return Err(BrokenLog::NoBeginning) };
-    let mut task = begin(key, accepted, planned).ok_or(BrokenLog::NoBeginning)?;
+    let task = begin(key, accepted, planned).ok_or(BrokenLog::NoBeginning)?;
+    resume(task, rest)
+}
+
+/// Folds the rest of a log into the state that its beginning gave.
+///
+/// # Errors
+/// As [`replay`].
+pub fn resume(mut task: Task, rest: &[Event]) -> Result<Task, BrokenLog> {
     for event in rest {
         check_next(&task, event)?;
         apply(&mut task, event);

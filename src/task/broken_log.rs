@@ -107,8 +107,13 @@ mod tests {
         let key = TaskKey { tenant: Tenant::default(), id: TaskId::trusted("t1") };
         let request = Request { objective: "why?".into(), context: Json::null() };
         let inline = Payload::Inline(Json::of(&request).unwrap());
-        let submission =
-            Submission { key: key.clone(), id_given: true, idempotency_key: None, request, options: Options::default() };
+        let submission = Submission {
+            key: key.clone(),
+            id_given: true,
+            idempotency_key: None,
+            request,
+            options: Options::default(),
+        };
         let plan = Pipeline::standard(Limits::default()).plan(&key.id).unwrap();
         let world = World { now: At(1), seed: 1, fleet: &Fleet::new(1) };
         (key, accept(&submission, inline, plan, world).events)

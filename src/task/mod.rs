@@ -17,7 +17,7 @@ mod plan;
 mod state;
 mod submission;
 
-pub use apply::{apply, replay};
+pub use apply::{apply, replay, resume};
 pub use broken_log::BrokenLog;
 pub use decide::{Decision, Input, Outcome, Refusal, Report, World, accept, decide};
 pub use effects::{

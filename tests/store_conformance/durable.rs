@@ -264,8 +264,8 @@ fn newer_tasks_are_left_alone_and_the_others_go_on() {
         }
         live(&store, "t5").await;
     });
-    // A newer program raised the schema of t1, wrote an event of an unknown kind to t2 and t5, and a state to t3 that
-    // holds a reason of ours that does not exist yet.
+    // A newer program raised the schema of t1, wrote an event of an unknown kind to t2 and t5, and one to t3 that holds a
+    // priority that does not exist yet.
     house
         .raw()
         .execute_batch(
@@ -273,7 +273,8 @@ fn newer_tasks_are_left_alone_and_the_others_go_on() {
             INSERT INTO kinds VALUES ('task_dreamt');
             UPDATE commits SET events = replace(events, '"planned"', '"task_dreamt"')
                 WHERE place >> 24 IN (SELECT ordinal FROM tasks WHERE id IN ('t2', 't5'));
-            UPDATE tasks SET state = replace(state, '"queued"', '"dreaming"') WHERE id = 't3';"#,
+            UPDATE commits SET events = replace(events, '"normal"', '"dreaming"')
+                WHERE place >> 24 = (SELECT ordinal FROM tasks WHERE id = 't3');"#,
         )
         .unwrap();
     let store = house.open();

@@ -2,6 +2,7 @@
 //! turned away has written nothing by then, so it does its batch no harm.
 
 use super::error::Fault;
+use super::fold;
 use super::schema::{bits, has_place, look_through, newer, place, sized, status_number, status_of, unbits};
 use super::shared::Shared;
 use super::writer::{Desk, Work};
@@ -9,6 +10,7 @@ use crate::store::admission::{Known, turned_away};
 use crate::store::{Commit, Committed, StoreError};
 use crate::task::{At, Digest, TaskId, TaskKey, Tenant};
 use rusqlite::{OptionalExtension, Row};
+use serde::Serialize;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::sync::oneshot;
@@ -27,6 +29,7 @@ struct Standing {
     version: u64,
     schema: i64,
     status: i64,
+    folded: u64,
     digest: Option<Digest>,
 }
 
@@ -108,7 +111,7 @@ fn write(commit: &Commit, desk: &mut Desk<'_>) -> Result<Committed, Fault> {
 
 fn standing(commit: &Commit, desk: &Desk<'_>) -> Result<Option<Standing>, Fault> {
     let mut statement =
-        desk.statement("SELECT ordinal, tenant, version, schema, status, digest FROM tasks WHERE id = ?1")?;
+        desk.statement("SELECT ordinal, tenant, version, schema, status, digest, folded FROM tasks WHERE id = ?1")?;
     let row = |row: &Row<'_>| {
         Ok(Standing {
             ordinal: row.get(0)?,
@@ -117,6 +120,7 @@ fn standing(commit: &Commit, desk: &Desk<'_>) -> Result<Option<Standing>, Fault>
             schema: row.get(3)?,
             status: row.get(4)?,
             digest: digest(row, 5)?,
+            folded: unbits(row.get(6)?),
         })
     };
     Ok(statement.query_row([commit.key.id.as_str()], row).optional()?)
@@ -167,11 +171,11 @@ fn by_key(commit: &Commit, desk: &Desk<'_>) -> Result<Option<Known>, Fault> {
 fn begin(commit: &Commit, desk: &mut Desk<'_>) -> Result<Committed, Fault> {
     let task = &commit.task;
     let submission = commit.submission.as_ref();
-    let (status, texts) = (task.status(), Texts::of(commit)?);
+    let (status, events) = (task.status(), stored(commit, &commit.events)?);
     desk.run(
         "INSERT INTO tasks
-            (id, tenant, version, schema, status, priority, accepted_at, updated_at, digest, summary, state)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+            (id, tenant, version, schema, status, priority, accepted_at, updated_at, digest, summary, folded, state)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 0, '')",
         (
             task.key.id.as_str(),
             task.key.tenant.as_str(),
@@ -183,7 +187,6 @@ fn begin(commit: &Commit, desk: &mut Desk<'_>) -> Result<Committed, Fault> {
             sized(task.updated_at.0),
             submission.map(|submission| submission.digest.0),
             &task.summary,
-            &texts.state,
         ),
     )?;
     let ordinal = desk.last_row();
@@ -191,7 +194,7 @@ fn begin(commit: &Commit, desk: &mut Desk<'_>) -> Result<Committed, Fault> {
         let row = (task.key.tenant.as_str(), name.as_str(), ordinal);
         desk.run("INSERT INTO submissions (tenant, name, task) VALUES (?1, ?2, ?3)", row)?;
     }
-    append(commit, ordinal, &texts.events, desk)?;
+    append(commit, ordinal, &events, desk)?;
     desk.open += u64::from(!status.ended());
     Ok(Committed::Applied)
 }
@@ -199,27 +202,30 @@ fn begin(commit: &Commit, desk: &mut Desk<'_>) -> Result<Committed, Fault> {
 /// A later commit of a task.
 fn advance(commit: &Commit, standing: &Standing, desk: &mut Desk<'_>) -> Result<Committed, Fault> {
     let task = &commit.task;
-    let (status, texts) = (task.status(), Texts::of(commit)?);
+    let (status, events) = (task.status(), stored(commit, &commit.events)?);
     let ordinal = standing.ordinal;
     let (updated_at, version, expected) = (sized(task.updated_at.0), bits(task.version), bits(commit.expected));
     // Where the status stays, no index has to be written.
     let moved = if status_number(status) == standing.status {
         desk.run(
-            "UPDATE tasks SET version = ?3, schema = ?4, updated_at = ?5, state = ?6
-             WHERE ordinal = ?1 AND version = ?2",
-            (ordinal, expected, version, task.schema, updated_at, &texts.state),
+            "UPDATE tasks SET version = ?3, schema = ?4, updated_at = ?5 WHERE ordinal = ?1 AND version = ?2",
+            (ordinal, expected, version, task.schema, updated_at),
         )?
     } else {
         desk.run(
-            "UPDATE tasks SET version = ?3, schema = ?4, updated_at = ?5, state = ?6, status = ?7
+            "UPDATE tasks SET version = ?3, schema = ?4, updated_at = ?5, status = ?6
              WHERE ordinal = ?1 AND version = ?2",
-            (ordinal, expected, version, task.schema, updated_at, &texts.state, status_number(status)),
+            (ordinal, expected, version, task.schema, updated_at, status_number(status)),
         )?
     };
     if moved != 1 {
         return Ok(Committed::Conflict);
     }
-    append(commit, ordinal, &texts.events, desk)?;
+    if fold::is_due(task.version, standing.folded) {
+        let state = stored(commit, task.as_ref())?;
+        desk.run("UPDATE tasks SET folded = version, state = ?2 WHERE ordinal = ?1", (ordinal, state))?;
+    }
+    append(commit, ordinal, &events, desk)?;
     if status.ended() && !standing.ended() {
         desk.open = desk.open.saturating_sub(1);
         desk.run("DELETE FROM accepted_leases WHERE task = ?1", [ordinal])?;
@@ -251,19 +257,8 @@ fn append(commit: &Commit, ordinal: i64, events: &str, desk: &Desk<'_>) -> Resul
 }
 
 /// The stored form, made before anything is written.
-struct Texts {
-    state: String,
-    events: String,
-}
-
-impl Texts {
-    fn of(commit: &Commit) -> Result<Self, StoreError> {
-        let texts = || {
-            let state = serde_json::to_string(commit.task.as_ref())?;
-            Ok(Self { state, events: serde_json::to_string(&commit.events)? })
-        };
-        texts().map_err(|error: serde_json::Error| {
-            StoreError::Corrupt(format!("task {} has no stored form ({error}); it was not written", commit.key).into())
-        })
-    }
+fn stored<T: Serialize + ?Sized>(commit: &Commit, value: &T) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(|error| {
+        StoreError::Corrupt(format!("task {} has no stored form ({error}); it was not written", commit.key).into())
+    })
 }

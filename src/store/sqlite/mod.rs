@@ -5,6 +5,7 @@ mod agents;
 mod commit;
 mod error;
 mod faults;
+mod fold;
 mod open;
 mod reader;
 mod schema;

@@ -4,7 +4,8 @@
 use super::SqliteOptions;
 use super::agents::{accepted, agents, lease_row};
 use super::error::{Fault, explain};
-use super::schema::{APPLICATION, CREATE, TABLES, holds_unknown_kinds, look_through, read_state};
+use super::fold::{COLUMNS, Stored};
+use super::schema::{APPLICATION, TABLES, create, holds_unknown_kinds, upgrade};
 use crate::store::StoreError;
 use crate::store::index::{Held, Index};
 use crate::store::roster::Roster;
@@ -112,9 +113,14 @@ fn prepare(conn: &Connection, options: &SqliteOptions) -> Result<(), Fault> {
         return Err(StoreError::Unavailable(what.into()).into());
     }
     if tables == 0 {
+        let create = create();
         conn.execute_batch(&format!(
-            "BEGIN IMMEDIATE; {CREATE} PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {TABLES}; COMMIT;"
+            "BEGIN IMMEDIATE; {create} PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {TABLES}; COMMIT;"
         ))?;
+    } else if version < TABLES {
+        tracing::info!(%path, from = version, to = TABLES, "the tables are brought to this version");
+        let upgrade = upgrade();
+        conn.execute_batch(&format!("BEGIN IMMEDIATE; {upgrade} PRAGMA user_version = {TABLES}; COMMIT;"))?;
     }
     // Shows that it can be written, and the log begins empty, which counting syncs rests on.
     conn.execute("UPDATE store SET opened = opened + 1", [])?;
@@ -140,20 +146,17 @@ pub(super) fn look_around(conn: &Connection, now: At, recent: usize) -> Result<F
     let mut found =
         Found { index: Index::default(), roster, accepted: HashSet::new(), recent: Vec::new(), open: 0, strange };
     let mut statement =
-        conn.prepare("SELECT ordinal, tenant, id, schema, state FROM tasks WHERE status < 3 ORDER BY ordinal")?;
+        conn.prepare(&format!("SELECT tenant, id, {COLUMNS} FROM tasks WHERE status < 3 ORDER BY ordinal"))?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         found.open += 1;
         let key = TaskKey {
-            tenant: Tenant::trusted(row.get::<_, Arc<str>>(1)?),
-            id: TaskId::trusted(row.get::<_, Arc<str>>(2)?),
+            tenant: Tenant::trusted(row.get::<_, Arc<str>>(0)?),
+            id: TaskId::trusted(row.get::<_, Arc<str>>(1)?),
         };
-        let ordinal: i64 = row.get(0)?;
-        let state = row.get_ref(4)?.as_str().map_err(rusqlite::Error::from)?;
-        let read = read_state(&key, row.get(3)?, state).map_err(Fault::from);
-        let read =
-            read.and_then(|task| if strange { look_through(conn, &key, ordinal).map(|()| task) } else { Ok(task) });
-        let task = match read {
+        let stored = Stored::read(row, 2)?;
+        let ordinal = stored.ordinal;
+        let task = match stored.task(conn, &key, strange) {
             Ok(task) => task,
             Err(Fault::Refused(error)) => {
                 tracing::error!(task = %key, %error, "a task is left alone; the others go on");

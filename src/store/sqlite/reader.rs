@@ -2,9 +2,8 @@
 //! is committed and change nothing.
 
 use super::error::Fault;
-use super::schema::{
-    look_through, newer, place, priority_of, read_events, read_state, sized, status_number, status_of, unbits,
-};
+use super::fold::{COLUMNS, Stored};
+use super::schema::{newer, place, priority_of, read_events, sized, status_number, status_of, unbits};
 use crate::store::{ListPage, ListQuery, Listed, StoreError};
 use crate::task::{AgentId, At, Event, Json, Task, TaskId, TaskKey, Tenant};
 use parking_lot::Mutex;
@@ -57,15 +56,10 @@ fn run(conn: &Connection, queries: &Mutex<mpsc::Receiver<Query>>) {
 
 /// A task's folded state.
 pub(super) fn load(conn: &Connection, key: &TaskKey, strange: bool) -> Result<Option<Arc<Task>>, Fault> {
-    let mut statement =
-        conn.prepare_cached("SELECT ordinal, schema, state FROM tasks WHERE id = ?1 AND tenant = ?2")?;
+    let mut statement = conn.prepare_cached(&format!("SELECT {COLUMNS} FROM tasks WHERE id = ?1 AND tenant = ?2"))?;
     let mut rows = statement.query([key.id.as_str(), key.tenant.as_str()])?;
     let Some(row) = rows.next()? else { return Ok(None) };
-    let task = read_state(key, row.get(1)?, text(row, 2)?)?;
-    if strange {
-        look_through(conn, key, row.get(0)?)?;
-    }
-    Ok(Some(Arc::new(task)))
+    Ok(Some(Arc::new(Stored::read(row, 0)?.task(conn, key, strange)?)))
 }
 
 /// A task's events above a number.

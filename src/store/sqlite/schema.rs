@@ -7,17 +7,19 @@ use crate::task::{Event, EventKind, Priority, Status, Task, TaskKey};
 use rusqlite::Connection;
 
 /// The version of the tables that this program makes and reads.
-pub(super) const TABLES: i64 = 1;
+pub(super) const TABLES: i64 = 2;
 
 /// Marks a file as ours ("CaBo").
 pub(super) const APPLICATION: i64 = 0x4361_426f;
 
-/// How many bits of an event row's number hold the number of its first event; the rest is the task's ordinal. So a
-/// task's rows lie together, in order, in the table itself, and need no second index.
+/// How many bits of a commit's place hold the number of its first event; the rest is the task's ordinal. So one index has
+/// a task's commits together and in order.
 const SEQ_BITS: u32 = 24;
 
-/// The large columns come last: what lists read lies before them and costs no further pages.
-pub(super) const CREATE: &str = "
+/// The large columns come last: what lists read lies before them and costs no further pages. `state` is the fold of the
+/// first `folded` events, and empty where that is none: most tasks end before it is worth writing (`fold`). Commits are
+/// numbered as they come, so that a batch of them fills few pages, whichever tasks they are of.
+const TASKS_AND_COMMITS: &str = "
 CREATE TABLE tasks (
     ordinal INTEGER PRIMARY KEY,
     id TEXT NOT NULL UNIQUE,
@@ -28,6 +30,7 @@ CREATE TABLE tasks (
     priority INTEGER NOT NULL,
     accepted_at INTEGER NOT NULL,
     updated_at INTEGER NOT NULL,
+    folded INTEGER NOT NULL,
     digest BLOB,
     summary TEXT NOT NULL,
     state TEXT NOT NULL
@@ -36,7 +39,12 @@ CREATE INDEX tasks_of_tenant ON tasks (tenant, ordinal);
 CREATE INDEX tasks_by_status ON tasks (status, ordinal);
 CREATE INDEX tasks_of_tenant_by_status ON tasks (tenant, status, ordinal);
 CREATE INDEX tasks_open ON tasks (ordinal) WHERE status < 3;
-CREATE TABLE commits (place INTEGER PRIMARY KEY, id TEXT NOT NULL, events TEXT NOT NULL);
+CREATE TABLE commits (
+    number INTEGER PRIMARY KEY, place INTEGER NOT NULL UNIQUE, id TEXT NOT NULL, events TEXT NOT NULL
+);
+";
+
+const THE_REST: &str = "
 CREATE TABLE kinds (name TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE payloads (task INTEGER NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (task, name));
 CREATE TABLE submissions (
@@ -73,6 +81,25 @@ CREATE TABLE store (one INTEGER PRIMARY KEY CHECK (one = 1), opened INTEGER NOT 
 INSERT INTO store VALUES (1, 0, 0);
 ";
 
+/// What makes the tables anew.
+pub(super) fn create() -> String {
+    format!("{TASKS_AND_COMMITS}{THE_REST}")
+}
+
+/// What makes tables of the version before into these.
+pub(super) fn upgrade() -> String {
+    format!(
+        "DROP INDEX tasks_of_tenant; DROP INDEX tasks_by_status; DROP INDEX tasks_of_tenant_by_status;
+         DROP INDEX tasks_open;
+         ALTER TABLE tasks RENAME TO earlier_tasks; ALTER TABLE commits RENAME TO earlier_commits;
+         {TASKS_AND_COMMITS}
+         INSERT INTO tasks SELECT ordinal, id, tenant, version, schema, status, priority, accepted_at, updated_at,
+            version, digest, summary, state FROM earlier_tasks;
+         INSERT INTO commits (place, id, events) SELECT place, id, events FROM earlier_commits ORDER BY place;
+         DROP TABLE earlier_tasks; DROP TABLE earlier_commits;"
+    )
+}
+
 /// A number that only has to come back as it was.
 pub(super) fn bits(number: u64) -> i64 {
     number.cast_signed()
@@ -88,7 +115,7 @@ pub(super) fn sized(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// Where the row stands whose first event has this number.
+/// Where the commit stands whose first event has this number.
 pub(super) fn place(ordinal: i64, seq: u64) -> i64 {
     (ordinal << SEQ_BITS) | sized(seq.min((1 << SEQ_BITS) - 1))
 }
