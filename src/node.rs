@@ -6,9 +6,9 @@ mod team;
 pub use team::{TeamError, TeamMember, default_team};
 
 use crate::actors::{
-    ActorRef, Address, AgentActor, AgentLines, AgentParts, ChildDown, Directory, Dispatcher, DispatcherParts, Gateway,
-    GatewayParts, Master, MasterOptions, MasterParts, Registry, RegistryParts, Restarts, Root, Roster, Spec,
-    TaskHandle, Tree, Watchdog, WatchdogOptions, spawn_task, supervise,
+    ActorRef, ActorThread, Address, AgentActor, AgentLines, AgentParts, ChildDown, Directory, Dispatcher,
+    DispatcherParts, Gateway, GatewayParts, Master, MasterOptions, MasterParts, Place, Registry, RegistryParts,
+    Restarts, Root, Roster, Spec, TaskHandle, Tree, Watchdog, WatchdogOptions, spawn_task, supervise,
 };
 use crate::http::{Api, ApiOptions, Metrics, Readiness, Server, ServerOptions, StopHandle};
 use crate::llm::provider;
@@ -44,6 +44,9 @@ pub enum StartError {
         /// Why not.
         error: std::io::Error,
     },
+    /// The agents' thread cannot be started.
+    #[error("the agents' thread cannot be started: {0}")]
+    Thread(std::io::Error),
     /// The watchdog's thread cannot be started.
     #[error("the watchdog cannot be started: {0}")]
     Watchdog(std::io::Error),
@@ -90,6 +93,7 @@ pub struct Callboard {
     directory: Directory,
     tree: Tree,
     root: Root,
+    thread: ActorThread,
     counters: Arc<Counters>,
     draining: Arc<AtomicBool>,
     readiness: Readiness,
@@ -105,7 +109,8 @@ impl Callboard {
     pub async fn start(settings: &Settings, team: Vec<TeamMember>, serve: Serve) -> Result<Self, StartError> {
         let store = open_store(settings).await?;
         let (tree, root) = Tree::new(ROOT_RESTARTS);
-        let started = Self::assemble(settings, team, serve, store.clone(), tree.clone(), root).await;
+        let thread = ActorThread::start().map_err(StartError::Thread)?;
+        let started = Self::assemble(settings, team, serve, store.clone(), (tree.clone(), root), thread).await;
         if started.is_err() {
             tree.root().stopped().await;
             // The first error is the one that matters.
@@ -119,8 +124,8 @@ impl Callboard {
         team: Vec<TeamMember>,
         serve: Serve,
         store: Arc<dyn Store>,
-        tree: Tree,
-        root: Root,
+        (tree, root): (Tree, Root),
+        thread: ActorThread,
     ) -> Result<Self, StartError> {
         let counters = Arc::new(Counters::default());
         let draining = Arc::new(AtomicBool::new(false));
@@ -128,7 +133,7 @@ impl Callboard {
         let (told, roster) = watch::channel(Arc::new(Roster::new()));
         let links = Links::default();
 
-        let gateway = start_gateway(settings, &tree);
+        let gateway = start_gateway(settings, &tree, thread.place());
         let registry = start_registry(settings, &tree, &store, told, &links);
         let parts = MasterParts {
             store: store.clone(),
@@ -146,7 +151,8 @@ impl Callboard {
         let _ = links.advance.set(master.actor_ref());
         let _ = links.call_status.set(gateway.actor_ref());
         let expected = team.len();
-        start_team(settings, team, &tree, &master, &registry, &gateway, &directory);
+        let neighbours = Neighbours { master: &master, registry: &registry, gateway: &gateway };
+        start_team(settings, team, &tree, neighbours, &directory, &thread.place());
         // Whatever an earlier process left behind is looked at only when there is somebody to take it.
         all_joined(roster, expected).await?;
         let dispatcher = start_dispatcher(&tree, &store, &master);
@@ -169,6 +175,7 @@ impl Callboard {
             directory,
             tree,
             root,
+            thread,
             counters,
             draining,
             readiness,
@@ -246,6 +253,7 @@ impl Callboard {
         }
         let ending = async {
             self.tree.root().stopped().await;
+            self.thread.join();
             self.store.close().await
         };
         let late = || StoreError::Unavailable("it did not close in time; what was committed is there".into());
@@ -293,12 +301,12 @@ async fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, StoreError> {
     }
 }
 
-fn start_gateway(settings: &Settings, tree: &Tree) -> Address<Gateway> {
+fn start_gateway(settings: &Settings, tree: &Tree, place: Place) -> Address<Gateway> {
     let chosen = provider(settings.provider, &settings.mock);
     let name: Arc<str> = chosen.name().into();
     let parts = GatewayParts { providers: Arc::new(BTreeMap::from([(name.clone(), chosen)])), default_provider: name };
-    let spec = Spec::new("gateway", move || Gateway::create(parts.clone())).bounds(GATEWAY_BOUNDS.0, GATEWAY_BOUNDS.1);
-    supervise(&tree.root(), spec)
+    let spec = Spec::new("gateway", move || Gateway::create(parts.clone()));
+    supervise(&tree.root(), spec.bounds(GATEWAY_BOUNDS.0, GATEWAY_BOUNDS.1).place(place))
 }
 
 fn start_registry(
@@ -324,15 +332,24 @@ fn start_dispatcher(tree: &Tree, store: &Arc<dyn Store>, master: &Address<Master
     supervise(&tree.root(), Spec::new("dispatcher", move || Dispatcher::create(parts.clone())).bounds(64, 4096))
 }
 
+/// Whom every agent talks to.
+#[derive(Clone, Copy)]
+struct Neighbours<'a> {
+    master: &'a Address<Master>,
+    registry: &'a Address<Registry>,
+    gateway: &'a Address<Gateway>,
+}
+
+/// Starts the agents, away from the master's thread: what an agent computes must not hold up those who hand out work.
 fn start_team(
     settings: &Settings,
     team: Vec<TeamMember>,
     tree: &Tree,
-    master: &Address<Master>,
-    registry: &Address<Registry>,
-    gateway: &Address<Gateway>,
+    neighbours: Neighbours<'_>,
     directory: &Directory,
+    place: &Place,
 ) {
+    let Neighbours { master, registry, gateway } = neighbours;
     let agents = tree.root().group("agents", ROOT_RESTARTS);
     for member in team {
         let parts = AgentParts {
@@ -356,8 +373,8 @@ fn start_team(
         };
         // Room for refusals: the slots are what bounds the work.
         let bounds = (member.slots.saturating_mul(4).max(64), member.slots.saturating_mul(4).max(256));
-        let spec = Spec::new(member.id.as_str(), move || AgentActor::create(parts.clone())).bounds(bounds.0, bounds.1);
-        let actor = supervise(&agents, spec);
+        let spec = Spec::new(member.id.as_str(), move || AgentActor::create(parts.clone()));
+        let actor = supervise(&agents, spec.bounds(bounds.0, bounds.1).place(place.clone()));
         let lines = AgentLines { work: actor.actor_ref(), drop_attempt: actor.actor_ref(), drain: actor.actor_ref() };
         directory.enter(member.id, lines);
     }

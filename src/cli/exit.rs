@@ -84,7 +84,7 @@ impl From<StartError> for Exit {
         let code = match error {
             StartError::Team(_) => Code::Settings,
             StartError::Store(_) | StartError::Listen { .. } => Code::Unavailable,
-            StartError::Watchdog(_) | StartError::Agents { .. } => Code::Internal,
+            StartError::Watchdog(_) | StartError::Thread(_) | StartError::Agents { .. } => Code::Internal,
         };
         Self::new(code, error.to_string())
     }
