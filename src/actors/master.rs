@@ -235,9 +235,9 @@ impl Master {
             id: CommitId::trusted(format!("{}:{}", self.life, self.commits)),
             key: task.key.clone(),
             expected: before.map_or(0, |task| task.version),
-            events,
+            events: events.into(),
             task: Arc::new(task),
-            effects,
+            effects: effects.into(),
             payloads: enclosed.payloads,
             submission: enclosed.submission,
         };

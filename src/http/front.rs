@@ -1,9 +1,9 @@
 //! What every request passes, whatever its route: a panic becomes the 500 envelope, and one line in the log and one
 //! count in the metrics say how it went. No body, query or header is ever logged.
 
-use super::Api;
 use super::error::ApiError;
 use super::request::Concerns;
+use super::{Api, Route};
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::{ConnectionType, Method};
@@ -15,9 +15,9 @@ use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
 /// How a request went.
-struct Line<'a> {
-    method: &'a str,
-    route: &'a str,
+struct Line {
+    method: &'static str,
+    route: &'static str,
     status: u16,
     started: Instant,
 }
@@ -29,7 +29,6 @@ pub(super) async fn front<B: MessageBody + 'static>(
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let started = Instant::now();
     let method = known_method(request.method());
-    let route = request.match_pattern().unwrap_or_else(|| "none".to_owned());
     let api = request.app_data::<web::Data<Api>>().cloned();
     let answered = AssertUnwindSafe(async move { next.call(request).await }).catch_unwind().await;
     let answered = answered.unwrap_or_else(|panic| Err(ApiError::internal(panic_text(&*panic)).into()));
@@ -37,7 +36,9 @@ pub(super) async fn front<B: MessageBody + 'static>(
         Ok(response) => response.status(),
         Err(error) => error.as_response_error().status_code(),
     };
-    let line = Line { method, route: &route, status: status.as_u16(), started };
+    let route = answered.as_ref().ok().and_then(|response| response.request().app_data::<Route>());
+    let route = route.map_or("none", |route| route.0);
+    let line = Line { method, route, status: status.as_u16(), started };
     match &answered {
         Ok(response) => {
             let concerns = response.request().extensions().get::<Concerns>().map(|concerns| concerns.0.to_string());
@@ -46,7 +47,7 @@ pub(super) async fn front<B: MessageBody + 'static>(
         Err(error) => line.write(None, Some(error)),
     }
     let Some(api) = api else { return answered.map(ServiceResponse::map_into_boxed_body) };
-    api.metrics.answered(method, &route, line.status, started.elapsed());
+    api.metrics.answered(method, route, line.status, started.elapsed());
     answered.map(|mut response| {
         if api.readiness.is_draining() {
             // The client's next request should find another process.
@@ -62,7 +63,7 @@ fn known_method(method: &Method) -> &'static str {
     KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("other")
 }
 
-impl Line<'_> {
+impl Line {
     fn write(&self, task: Option<&str>, error: Option<&Error>) {
         let Self { method, route, status, started } = *self;
         let ms = started.elapsed().as_millis() as u64;
@@ -74,8 +75,10 @@ impl Line<'_> {
         match (status, route) {
             (500.., _) => tracing::error!(method, route, status, ms, task, reason, "request"),
             // Probes come every few seconds.
-            (_, "/health" | "/ready" | "/metrics") => tracing::debug!(method, route, status, ms, reason, "request"),
-            _ => tracing::info!(method, route, status, ms, task, reason, "request"),
+            (400.., "/health" | "/ready" | "/metrics") => tracing::debug!(method, route, status, ms, reason, "request"),
+            (400.., _) => tracing::info!(method, route, status, ms, task, reason, "request"),
+            // The metrics count them; a line each would cost more than the rest of a small request.
+            _ => tracing::debug!(method, route, status, ms, task, "request"),
         }
     }
 }

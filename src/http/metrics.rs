@@ -41,14 +41,14 @@ pub struct Metrics {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
-    method: String,
-    route: String,
+    method: &'static str,
+    route: &'static str,
     status: u16,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RouteLabels {
-    route: String,
+    route: &'static str,
 }
 
 /// Seconds, from a read out of memory to a long wait.
@@ -72,10 +72,10 @@ impl Metrics {
     }
 
     /// A request was answered.
-    pub(super) fn answered(&self, method: &str, route: &str, status: u16, took: Duration) {
-        let labels = RequestLabels { method: method.to_owned(), route: route.to_owned(), status };
+    pub(super) fn answered(&self, method: &'static str, route: &'static str, status: u16, took: Duration) {
+        let labels = RequestLabels { method, route, status };
         self.requests.get_or_create_owned(&labels).inc();
-        self.seconds.get_or_create_owned(&RouteLabels { route: route.to_owned() }).observe(took.as_secs_f64());
+        self.seconds.get_or_create_owned(&RouteLabels { route }).observe(took.as_secs_f64());
     }
 }
 

@@ -148,9 +148,14 @@ pub fn configure(config: &mut web::ServiceConfig, api: Arc<Api>) {
     config.default_service(web::to(no_such_path));
 }
 
+/// The path that a request was routed by, for log and metrics. Asking actix for it would match the path once more.
+#[derive(Clone, Copy)]
+struct Route(&'static str);
+
 /// A path that has these methods and answers any other with the envelope.
 fn resource(path: &'static str, allow: &'static str) -> Resource {
     web::resource(path)
+        .app_data(Route(path))
         .default_service(web::to(move || async move { Err::<String, _>(ApiError::method_not_allowed(allow)) }))
 }
 

@@ -101,7 +101,7 @@ const DEFAULTS: [(&str, &str); 26] = [
     ("cached_tasks", "10000"),
     ("drain_grace", "20s"),
     ("frozen_exit", "60s"),
-    ("http_workers", "2"),
+    ("http_workers", "1"),
     ("log", "info"),
 ];
 

@@ -34,7 +34,7 @@ pub struct MemoryStore {
 /// Tasks and what follows from them.
 #[derive(Default)]
 struct Tasks {
-    kept: HashMap<TaskKey, Kept>,
+    kept: HashMap<TaskKey, Box<Kept>>,
     /// Ids are unique over all tenants.
     ids: HashMap<TaskId, TaskKey>,
     submissions: HashMap<(Tenant, IdempotencyKey), TaskKey>,
@@ -49,10 +49,14 @@ struct Kept {
     task: Arc<Task>,
     ordinal: u64,
     digest: Option<Digest>,
-    events: Vec<Event>,
-    /// Each commit's first event number, ascending.
-    commits: Vec<(u64, CommitId)>,
+    commits: Vec<KeptCommit>,
     payloads: HashMap<Arc<str>, Json>,
+}
+
+/// The events of one commit, as they came.
+struct KeptCommit {
+    id: CommitId,
+    events: Arc<[Event]>,
 }
 
 /// What is kept beside the tasks.
@@ -143,10 +147,7 @@ impl Store for MemoryStore {
     fn events(&self, key: &TaskKey, after: u64, limit: usize) -> StoreFuture<'_, Option<Vec<Event>>> {
         let key = key.clone();
         self.tasks(move |tasks, _| {
-            // Event n stands at n - 1.
-            let skipped = usize::try_from(after).unwrap_or(usize::MAX);
-            let events = |kept: &Kept| kept.events.iter().skip(skipped).take(limit).cloned().collect();
-            Ok(tasks.kept.get(&key).map(events))
+            Ok(tasks.kept.get(&key).map(|kept| kept.events(after).take(limit).cloned().collect()))
         })
     }
 
@@ -328,13 +329,13 @@ impl Tasks {
                 self.submissions.insert((key.tenant.clone(), name), key.clone());
             }
             let payloads = payloads.into_iter().collect();
-            self.kept.insert(key, Kept { task, ordinal, digest, events, commits: vec![(1, id)], payloads });
+            let commits = vec![KeptCommit { id, events }];
+            self.kept.insert(key, Box::new(Kept { task, ordinal, digest, commits, payloads }));
         } else if let Some(kept) = self.kept.get_mut(&key) {
             self.lists.moved(&key, kept.ordinal, kept.task.status(), status);
             self.open -= u64::from(status.ended() && kept.task.end.is_none());
             kept.task = task;
-            kept.events.extend(events);
-            kept.commits.push((expected + 1, id));
+            kept.commits.push(KeptCommit { id, events });
             kept.payloads.extend(payloads);
         }
     }
@@ -347,9 +348,27 @@ impl Tasks {
 }
 
 impl Kept {
+    /// Whether this commit stands where it would be written. A commit that is not the next comes rarely.
     fn has(&self, first: u64, id: &CommitId) -> bool {
-        let found = self.commits.binary_search_by_key(&first, |(first, _)| *first);
-        found.is_ok_and(|position| self.commits[position].1 == *id)
+        first <= self.task.version && self.commits.iter().any(|commit| commit.first() == first && commit.id == *id)
+    }
+
+    /// The events above a number.
+    fn events(&self, after: u64) -> impl Iterator<Item = &Event> {
+        let skipped = self.commits.partition_point(|commit| commit.last() <= after);
+        self.commits[skipped..].iter().flat_map(|commit| &*commit.events).filter(move |event| event.seq > after)
+    }
+}
+
+impl KeptCommit {
+    /// The number of its first event; a commit has at least one.
+    fn first(&self) -> u64 {
+        self.events.first().map_or(0, |event| event.seq)
+    }
+
+    /// The number of its last event.
+    fn last(&self) -> u64 {
+        self.events.last().map_or(0, |event| event.seq)
     }
 }
 

@@ -158,11 +158,11 @@ pub struct Commit {
     /// The version that it builds on; 0 for a task's first.
     pub expected: u64,
     /// The new events, numbered from `expected + 1`; at least one.
-    pub events: Vec<Event>,
+    pub events: Arc<[Event]>,
     /// The state with them folded in.
     pub task: Arc<Task>,
     /// What the change means for queue, timers and leases.
-    pub effects: Effects,
+    pub effects: Arc<Effects>,
     /// Large payloads, by name, which state and events refer to.
     pub payloads: Vec<(Arc<str>, Json)>,
     /// What makes a repeated submission recognisable; with a task's first commit only.

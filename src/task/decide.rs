@@ -112,7 +112,7 @@ pub fn accept(submission: &Submission, request: Payload, plan: Plan, world: Worl
     let accepted = EventKind::Accepted {
         request,
         summary: summary(&submission.request.objective),
-        options: submission.options.clone(),
+        options: submission.options.clone().into(),
         budget_scopes: scopes.into(),
         deadline_at: now.plus(submission.options.deadline_ms),
     };
@@ -147,7 +147,8 @@ pub fn decide(task: &Task, input: Input, world: World<'_>) -> Result<Decision, R
             _ => Refusal::Stale,
         });
     }
-    let mut draft = Draft { task: task.clone(), events: Vec::new(), world, taken: Vec::new() };
+    // Most decisions are a step's end and the next one's beginning.
+    let mut draft = Draft { task: task.clone(), events: Vec::with_capacity(2), world, taken: Vec::new() };
     match input {
         Input::Report(report) => draft.report(report)?,
         Input::Claim(step) => draft.claim(&step)?,

@@ -34,7 +34,7 @@ pub enum EventKind {
         /// The objective's beginning, for lists.
         summary: Arc<str>,
         /// The client's choices.
-        options: Options,
+        options: Arc<Options>,
         /// What its spending is charged to.
         budget_scopes: Arc<[Scope]>,
         /// When it fails as late.

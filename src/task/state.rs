@@ -24,7 +24,7 @@ pub struct Task {
     /// The objective's beginning, for lists.
     pub summary: Arc<str>,
     /// The client's choices.
-    pub options: Options,
+    pub options: Arc<Options>,
     /// What its spending is charged to.
     pub budget_scopes: Arc<[Scope]>,
     /// When it was taken.

@@ -106,7 +106,11 @@ fn a_request_is_logged_without_its_secrets() {
     // For the whole process: the server logs from threads of its own.
     let log = Log::default();
     let writer = log.clone();
-    tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).init();
+    tracing_subscriber::fmt()
+        .with_env_filter("info,callboard=debug")
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .init();
     with_world(guarded(), async |world: &World| {
         let body = r#"{"task_id":"t-logged","objective":"confidential"}"#;
         world.post_of("/task?key=query", body).bearer_auth("acme-key").send().await.unwrap();

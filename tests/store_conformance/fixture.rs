@@ -130,8 +130,8 @@ impl Author {
             id: commit_id(),
             key: submission.key,
             expected: 0,
-            effects: effects(None, &decision.task),
-            events: decision.events,
+            effects: effects(None, &decision.task).into(),
+            events: decision.events.into(),
             task: Arc::new(decision.task.clone()),
             payloads: large.into_iter().collect(),
             submission: Some(record),
@@ -214,7 +214,7 @@ fn write_the_fixture_of_a_new_schema() {
             for commit in author.commits.clone() {
                 assert_eq!(store.commit(commit).await, Ok(Committed::Applied));
             }
-            let events = author.commits.into_iter().flat_map(|commit| commit.events).collect();
+            let events = author.commits.into_iter().flat_map(|commit| commit.events.to_vec()).collect();
             logs.push(Log { state: author.task, events });
         }
         store.close().await.unwrap();

@@ -9,7 +9,9 @@ use callboard::task::{
     Json, Options, Payload, Request, StepState, Submission, Task, TaskId, TaskKey, TaskOutcome, Tenant,
 };
 use futures_util::future::join_all;
-use serde_json::{Value, json};
+use serde::Deserialize;
+use serde_json::json;
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -96,6 +98,13 @@ impl Way {
     }
 }
 
+/// What is looked at in an answer.
+#[derive(Deserialize)]
+struct Answer<'a> {
+    #[serde(borrow)]
+    text: Cow<'a, str>,
+}
+
 async fn by_message(submit: &ActorRef<Submit>, store: &dyn Store) -> Result<(), String> {
     let submission = submission()?;
     let key = submission.key.clone();
@@ -138,12 +147,8 @@ async fn read_back(store: &dyn Store, task: &Task) -> Result<(), String> {
         Payload::Inline(json) => Some(json.clone()),
         Payload::Stored { name, .. } => store.payload(&task.key, name).await.map_err(|error| error.to_string())?,
     };
-    let output: Option<Value> = output.and_then(|json| json.parse().ok());
-    if output.is_some_and(|output| output["text"].is_string()) {
-        Ok(())
-    } else {
-        Err("its answer is missing".to_owned())
-    }
+    let text = output.as_ref().and_then(|json| serde_json::from_str::<Answer>(json.text()).ok());
+    if text.is_some_and(|answer| !answer.text.is_empty()) { Ok(()) } else { Err("its answer is missing".to_owned()) }
 }
 
 async fn over_http(client: &Client) -> Result<(), String> {

@@ -241,7 +241,7 @@ fn append(commit: &Commit, ordinal: i64, events: &str, desk: &Desk<'_>) -> Resul
         let row = (ordinal, name, value.text());
         desk.run("INSERT OR REPLACE INTO payloads (task, name, value) VALUES (?1, ?2, ?3)", row)?;
     }
-    for event in &commit.events {
+    for event in &*commit.events {
         let kind = event.kind.name();
         if !desk.shared.kinds.lock().contains(kind) {
             desk.run("INSERT OR IGNORE INTO kinds (name) VALUES (?1)", [kind])?;
