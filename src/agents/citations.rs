@@ -24,12 +24,18 @@ pub(super) fn gather(readings: &[Reading]) -> Vec<Passage> {
     let mut shown = Vec::new();
     for cited in cited.into_iter().flatten() {
         // A citation is the beginning of its passage; the whole is among those found, unless a foreign agent cites.
-        let whole = found.iter().position(|passage| citation(passage) == *cited);
+        let whole = found.iter().position(|passage| is_from(cited, passage));
         shown.push(whole.map_or_else(|| cited.clone(), |at| found.remove(at)));
     }
     shown.append(&mut found);
     shown.truncate(MAX_SHOWN);
     shown
+}
+
+/// Whether a citation is of this passage. Its heading does not count: a foreign agent may have left it out.
+fn is_from(cited: &Passage, passage: &Passage) -> bool {
+    let brief = citation(passage);
+    (&brief.file, brief.line, &brief.text) == (&cited.file, cited.line, &cited.text)
 }
 
 /// For a provider that does not cite by itself: reads the `[n]` marks in its text as numbers of the passages that it was

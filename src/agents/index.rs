@@ -105,7 +105,8 @@ impl Index {
                 document.add_text(fields.text, &piece.text);
                 document.add_text(fields.context, format!("{name}\n{}", piece.headings));
                 failed = failed.take().or(writer.add_document(document).err());
-                passages.push(Passage { file: file.clone(), line: piece.line, text: piece.text.into() });
+                let heading = piece.heading_path().map(Into::into);
+                passages.push(Passage { file: file.clone(), line: piece.line, heading, text: piece.text.into() });
             }
         })?;
         if let Some(error) = failed {

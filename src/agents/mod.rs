@@ -150,7 +150,7 @@ mod testing {
     }
 
     pub(super) fn passage(file: &str, line: u32, text: &str) -> Passage {
-        Passage { file: file.into(), line, text: text.into() }
+        Passage::new(file, line, text)
     }
 
     pub(super) fn output_of(json: &Json) -> serde_json::Value {

@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     fn passage(text: &str) -> Passage {
-        Passage { file: "a.md".into(), line: 7, text: text.into() }
+        Passage::new("a.md", 7, text)
     }
 
     #[test]

@@ -6,6 +6,8 @@ use std::ops::Range;
 
 /// A passage has at most this many characters, unless it is a code block or a single sentence that is longer.
 pub(super) const PASSAGE_CHARS: usize = 400;
+/// A heading path has at most this many characters: it says where a passage stands, and goes with every citation.
+const HEADING_CHARS: usize = 100;
 /// Front matter longer than this many lines is text after all.
 const MAX_FRONT_MATTER: usize = 100;
 
@@ -18,6 +20,20 @@ pub(super) struct Piece {
     pub(super) text: String,
     /// The titles above it, outermost first, one per line.
     pub(super) headings: String,
+}
+
+impl Piece {
+    /// The titles on one line, as a citation shows them; the outer ones give way where it becomes long.
+    pub(super) fn heading_path(&self) -> Option<String> {
+        let titles: Vec<&str> = self.headings.lines().filter(|title| !title.is_empty()).collect();
+        let path = |from: usize| titles[from..].join(" > ");
+        let fits = (0..titles.len()).find(|from| path(*from).chars().count() <= HEADING_CHARS);
+        match (fits, titles.last()) {
+            (Some(from), _) => Some(path(from)),
+            (None, Some(last)) => Some(last.chars().take(HEADING_CHARS).collect()),
+            (None, None) => None,
+        }
+    }
 }
 
 /// Cuts a document, in order.
@@ -306,6 +322,16 @@ mod tests {
         let text = "Title\n=====\n\nA.\n\n## One\n\nB.\n\n### Deep\n\nC.\n\n## Two\n\nD.";
         let headings: Vec<_> = cut(text).into_iter().map(|piece| piece.headings).collect();
         assert_eq!(headings, ["Title", "Title\nOne", "Title\nOne\nDeep", "Title\nTwo"]);
+    }
+
+    #[test]
+    fn a_heading_path_is_bounded_from_outside_in() {
+        let path = |headings: &str| Piece { line: 1, text: "x".into(), headings: headings.into() }.heading_path();
+        assert_eq!(path("Chapter 2\n2.1 apt").as_deref(), Some("Chapter 2 > 2.1 apt"));
+        assert_eq!(path(""), None);
+        let outer = "o".repeat(95);
+        assert_eq!(path(&format!("{outer}\nmiddle\ninner")).as_deref(), Some("middle > inner"));
+        assert_eq!(path(&"界".repeat(300)).map(|path| path.chars().count()), Some(HEADING_CHARS));
     }
 
     #[test]

@@ -20,7 +20,9 @@ pub fn answer(output: &Output) -> String {
 
 fn source(number: usize, cited: &Citation) -> String {
     let excerpt = clipped(&clean_line(&cited.text), EXCERPT);
-    format!("  [{number}] {}:{}  {excerpt}", clean_line(&cited.file), cited.line).trim_end().to_owned()
+    let heading = cited.heading.as_deref().map(|heading| format!(" ({})", clipped(&clean_line(heading), EXCERPT)));
+    let place = format!("{}:{}{}", clean_line(&cited.file), cited.line, heading.unwrap_or_default());
+    format!("  [{number}] {place}  {excerpt}").trim_end().to_owned()
 }
 
 #[cfg(test)]
@@ -31,7 +33,7 @@ mod tests {
     fn sources_are_numbered_as_in_the_words() {
         let output: Output = serde_json::from_str(
             r#"{"text": "It goes on [1].\nAlways [2].", "citations": [
-                {"file": "docs/a.md", "line": 7, "text": "goes\n on"}, {"file": "b\u001b.md", "line": 1}]}"#,
+                {"file": "docs/a.md", "line": 7, "heading": "A > B", "text": "goes\n on"}, {"file": "b\u001b.md", "line": 1}]}"#,
         )
         .unwrap();
         insta::assert_snapshot!(answer(&output), @r"
@@ -39,7 +41,7 @@ mod tests {
         Always [2].
 
         Sources
-          [1] docs/a.md:7  goes on
+          [1] docs/a.md:7 (A > B)  goes on
           [2] b�.md:1
         ");
     }

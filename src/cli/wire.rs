@@ -55,6 +55,9 @@ pub struct Citation {
     /// The line, from 1.
     #[serde(default)]
     pub line: u32,
+    /// The titles above it.
+    #[serde(default)]
+    pub heading: Option<String>,
     /// Its beginning.
     #[serde(default)]
     pub text: String,

@@ -95,10 +95,7 @@ mod testing {
             system_prompt: "be brief".into(),
             user_prompt: question.into(),
             question: question.into(),
-            passages: passages
-                .iter()
-                .map(|(file, line, text)| Passage { file: (*file).into(), line: *line, text: (*text).into() })
-                .collect(),
+            passages: passages.iter().map(|(file, line, text)| Passage::new(*file, *line, *text)).collect(),
             provider: None,
         }
     }

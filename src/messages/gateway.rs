@@ -10,10 +10,21 @@ use std::sync::Arc;
 pub struct Passage {
     /// The document, relative to the searched folder.
     pub file: Arc<str>,
-    /// The first line, from 1.
+    /// The first line, from 1; of a document in pages (PDF), the page.
     pub line: u32,
+    /// The titles above it, outermost first: `Chapter 2 > 2.1 apt`. Absent where there are none, and from senders that
+    /// know of none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heading: Option<Arc<str>>,
     /// The words.
     pub text: Arc<str>,
+}
+
+impl Passage {
+    /// A passage without titles above it.
+    pub fn new(file: impl Into<Arc<str>>, line: u32, text: impl Into<Arc<str>>) -> Self {
+        Self { file: file.into(), line, heading: None, text: text.into() }
+    }
 }
 
 /// One completion by a model.

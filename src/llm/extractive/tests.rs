@@ -129,7 +129,7 @@ proptest! {
     ) {
         let texts: Vec<String> = texts.into_iter().map(|words| words.concat()).collect();
         let passages: Vec<Passage> =
-            texts.iter().map(|text| Passage { file: "f".into(), line: 1, text: text.as_str().into() }).collect();
+            texts.iter().map(|text| Passage::new("f", 1, text.as_str())).collect();
         let answer = answer("evaluate", &question, &passages);
         if answer.citations.is_empty() {
             prop_assert!(answer.text.contains("do not contain an answer"));
