@@ -51,6 +51,17 @@ impl Retriever {
         Ok(CorpusSize { documents: index.documents(), passages: index.passages() })
     }
 
+    /// The passages that bear on a question, best first and whole; a step's output has room for the best of them only.
+    ///
+    /// # Errors
+    /// [`SearchError`]; the next call tries again.
+    pub async fn search(&self, question: &str, most: usize) -> Result<Vec<Passage>, SearchError> {
+        let index = self.index().await?;
+        let search = Search { question: question.into(), extra: Extra::Loose(String::new()), most };
+        let found = tokio::task::spawn_blocking(move || index.search(&search));
+        found.await.unwrap_or_else(|error| Err(stopped(error)))
+    }
+
     async fn index(&self) -> Result<Arc<Index>, SearchError> {
         let building = self.building.lock().get_or_insert_with(|| build(self.corpus.clone())).clone();
         let built = building.clone().await;
