@@ -2,6 +2,7 @@
 //! `tests/retrieval/README.md`; the figures are printed with `--nocapture`, and here only must not fall below floors.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod answering;
 mod ranking;
 mod set;
 
@@ -23,4 +24,5 @@ async fn judged_questions_are_answered() {
         };
         assert!(figures.recall_at_5 >= floor, "{language}: {figures:?}");
     }
+    answering::measure(&questions, &retriever, &quotes).await;
 }
