@@ -8,8 +8,8 @@ use serde::Serialize;
 
 /// Most passages in an output.
 pub(super) const MAX_PASSAGES: usize = 5;
-/// Most bytes of them together; the first is always there.
-const MAX_PASSAGES_BYTES: usize = 1600;
+/// Most characters of them together; the first is always there. Characters and not bytes: a Chinese one takes three.
+const MAX_PASSAGES_CHARS: usize = 1600;
 /// Most characters of one.
 const MAX_PASSAGE_CHARS: usize = super::passages::PASSAGE_CHARS;
 /// Most characters of a cited passage: enough to recognise it, the whole is in the retrieved ones.
@@ -105,11 +105,12 @@ pub(super) fn citation(passage: &Passage) -> Passage {
 /// The passages that an output has room for, best first, each clipped.
 pub(super) fn bounded(passages: Vec<Passage>) -> Vec<Passage> {
     let mut kept: Vec<Passage> = Vec::new();
-    let mut bytes = 0;
+    let mut chars = 0;
     for passage in passages {
         let text = clipped(&passage.text, MAX_PASSAGE_CHARS);
-        if kept.len() < MAX_PASSAGES && (kept.is_empty() || bytes + text.len() <= MAX_PASSAGES_BYTES) {
-            bytes += text.len();
+        let length = text.chars().count();
+        if kept.len() < MAX_PASSAGES && (kept.is_empty() || chars + length <= MAX_PASSAGES_CHARS) {
+            chars += length;
             kept.push(Passage { text: text.into(), ..passage });
         }
     }
@@ -144,10 +145,10 @@ mod tests {
     }
 
     #[test]
-    fn passages_are_bounded_in_number_and_bytes_but_one_is_always_there() {
+    fn passages_are_bounded_in_number_and_length_but_one_is_always_there() {
         assert_eq!(bounded(vec![passage("x"); 9]).len(), MAX_PASSAGES);
-        let long = bounded(vec![passage(&"任務 ".repeat(300)); 3]);
-        assert_eq!(long.len(), 1);
+        let long = bounded(vec![passage(&"任務 ".repeat(300)); MAX_PASSAGES]);
+        assert_eq!(long.len(), 4, "a character is one, however many bytes it takes");
         assert!(long[0].text.chars().count() <= MAX_PASSAGE_CHARS);
         let sizes = [300, 900, 400].map(|length| passage(&"y".repeat(length)));
         assert_eq!(bounded(sizes.to_vec()).len(), 3);
