@@ -42,8 +42,8 @@ impl Think for Direct {
         let call = Generate {
             call: CallId::trusted("judged"),
             capability: self.capability.clone(),
-            system_prompt: thought.system_prompt.into(),
-            user_prompt: thought.user_prompt.into(),
+            system_prompt: thought.system_prompt,
+            user_prompt: thought.user_prompt,
             question: thought.question,
             passages: thought.passages,
             provider: None,
