@@ -11,7 +11,7 @@ use crate::messages::{Generated, ModelError, Passage, Phase, Work};
 use crate::task::{Capability, ErrorCode, Failure, Json};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use inputs::Inputs;
+use inputs::{Inputs, quoted};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, UndefinedBehavior, Value};
 use std::collections::HashMap;
@@ -36,7 +36,8 @@ const ANY_SYSTEM: &str = include_str!("prompts/any.system.j2");
 ///
 /// Templates are minijinja and see `capability`, `objective`, `context` (the task's JSON), `context_text` (the same as
 /// text, empty when there is none), `earlier` (a list of `{step, capability, text, output}`) and `passages` (a list of
-/// `{number, file, line, text}`). A name that is not there is an error; write `context.x is defined` to ask.
+/// `{number, file, line, heading, text}`; not all have a heading). A name that is not there is an error; write
+/// `context.x is defined` to ask. The filter `quoted` puts `> ` before each line of a text.
 pub struct PromptAgent {
     profile: Arc<str>,
     templates: Environment<'static>,
@@ -91,6 +92,7 @@ impl PromptAgent {
         // Lines that hold only a block tag leave nothing behind.
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).keep_trailing_newline(true).build();
         templates.set_syntax(syntax.map_err(|error| TemplateError::new(ANY, "syntax", &error))?);
+        templates.add_filter("quoted", quoted);
         let any = prompts(&mut templates, ANY, ANY_SYSTEM.into(), EVIDENCE.into())?;
         let mut agent = Self { profile: profile.into(), templates, prompts: HashMap::new(), any };
         for (capability, system, user) in DEFAULTS {

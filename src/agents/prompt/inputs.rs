@@ -108,14 +108,30 @@ impl Object for NumberedPassage {
             "number" => self.number.into(),
             "file" => self.passage.file.clone().into(),
             "line" => self.passage.line.into(),
+            "heading" => self.passage.heading.clone()?.into(),
             "text" => self.passage.text.clone().into(),
             _ => return None,
         })
     }
 
     fn enumerate(self: &Arc<Self>) -> Enumerator {
-        Enumerator::Str(&["number", "file", "line", "text"])
+        Enumerator::Str(&["number", "file", "line", "heading", "text"])
     }
+}
+
+/// The filter `quoted`: a text as lines that begin with `>`, so that a prompt can tell material from instructions and no
+/// line of a document can pass for one of the prompt's own.
+pub(super) fn quoted(text: &str) -> String {
+    let lines = text.trim().lines();
+    let mut quoted = String::with_capacity(text.len() + 2 * lines.clone().count());
+    for line in lines {
+        // Some readers take these for the end of a line.
+        for part in line.split(['\r', '\u{b}', '\u{c}', '\u{85}', '\u{2028}', '\u{2029}']) {
+            quoted.push_str(if quoted.is_empty() { "> " } else { "\n> " });
+            quoted.push_str(part);
+        }
+    }
+    if quoted.is_empty() { ">".into() } else { quoted }
 }
 
 fn parsed(json: &Json) -> Value {
