@@ -6,3 +6,4 @@ pub(crate) mod formats;
 pub(crate) mod markup;
 pub(crate) mod sentences;
 pub(crate) mod terms;
+mod variants;

@@ -1,9 +1,13 @@
-//! Text as the words that are compared: lower-cased, English words stemmed, CJK text as overlapping pairs of
-//! characters because it has no spaces. The search index, the query and the extractive ranking all use this one reading.
+//! Text as the words that are compared: one case, one width, one form of variant characters; English words stemmed, names
+//! such as `kill_on_drop` whole and in parts, CJK text as overlapping pairs of characters because it has no spaces. The
+//! search index, the query and the extractive ranking all use this one reading.
 
-use tantivy::tokenizer::{
-    Language, LowerCaser, RemoveLongFilter, Stemmer, TextAnalyzer, Token, TokenStream, Tokenizer,
-};
+use super::variants::folded;
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::sync::LazyLock;
+use tantivy::tokenizer::{Language, Stemmer, TextAnalyzer, Token, TokenStream, Tokenizer};
+use unicode_normalization::UnicodeNormalization;
 
 /// Longer runs are hashes, keys or encoded data, not words.
 const MAX_TERM_BYTES: usize = 64;
@@ -22,16 +26,34 @@ const STOP_WORDS: &[&str] = &[
     "with", "within", "without", "would", "you", "your",
 ];
 
-/// Pairs of characters that Chinese and Japanese questions are made of whatever they ask about.
+/// Pairs of characters that Chinese and Japanese questions are made of whatever they ask about. Each stands for its
+/// variants too.
 const STOP_PAIRS: &[&str] = &[
-    "什么", "什麼", "甚麼", "如何", "怎么", "怎麼", "为什", "為什", "哪些", "请问", "請問", "是否", "可以", "です",
-    "ます", "すか", "とは", "する", "した", "して", "ある", "いる", "この", "その", "どの", "どう", "なぜ", "から",
-    "まで", "ので", "のか", "何で", "では", "には", "との",
+    "什麼", "甚麼", "如何", "怎麼", "怎樣", "麼樣", "為什", "為何", "哪些", "哪個", "哪裡", "請問", "是否", "可以",
+    "能否", "多少", "這個", "那個", "這些", "那些", "一個", "我們", "你們", "他們", "它們", "以及", "或者", "還是",
+    "就是", "不是", "的話", "時候", "です", "ます", "すか", "とは", "する", "した", "して", "ある", "いる", "この",
+    "その", "どの", "どう", "なぜ", "から", "まで", "ので", "のか", "何で", "では", "には", "との",
 ];
 
-/// Whether a lower-cased word says nothing about the subject.
+static FOLDED_STOP_PAIRS: LazyLock<HashSet<String>> =
+    LazyLock::new(|| STOP_PAIRS.iter().map(|pair| pair.chars().map(folded).collect()).collect());
+
+/// Whether a word, as [`normalized`], says nothing about the subject.
 pub(crate) fn is_stop_word(word: &str) -> bool {
-    STOP_WORDS.binary_search(&word).is_ok() || STOP_PAIRS.contains(&word)
+    if word.is_ascii() { STOP_WORDS.binary_search(&word).is_ok() } else { FOLDED_STOP_PAIRS.contains(word) }
+}
+
+/// A text in one case, one width and one form of each variant: `ＡＰＴ` is `apt`, `Café` is `cafe`, `软件` is `軟件`.
+pub(crate) fn normalized(text: &str) -> Cow<'_, str> {
+    if text.is_ascii() {
+        return match text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            true => Cow::Owned(text.to_ascii_lowercase()),
+            false => Cow::Borrowed(text),
+        };
+    }
+    // The accents of European letters; those of kana and Hangul are put together again.
+    let is_accent = |c: &char| matches!(u32::from(*c), 0x300..=0x36F);
+    Cow::Owned(text.nfkd().filter(|c| !is_accent(c)).nfc().flat_map(char::to_lowercase).map(folded).collect())
 }
 
 /// A passage has to share this many of a question's terms before it counts as found: one shared word of a long question
@@ -51,11 +73,7 @@ pub(crate) fn is_cjk(c: char) -> bool {
 
 /// The analyzer for the search index.
 pub(crate) fn analyzer() -> TextAnalyzer {
-    TextAnalyzer::builder(Words::default())
-        .filter(RemoveLongFilter::limit(MAX_TERM_BYTES))
-        .filter(LowerCaser)
-        .filter(Stemmer::new(Language::English))
-        .build()
+    TextAnalyzer::builder(Words::default()).filter(Stemmer::new(Language::English)).build()
 }
 
 /// Turns texts into terms; keeps the analyzer between texts.
@@ -67,11 +85,7 @@ pub(crate) struct Lexer {
 impl Lexer {
     /// A lexer.
     pub(crate) fn new() -> Self {
-        let plain = TextAnalyzer::builder(Words::default())
-            .filter(RemoveLongFilter::limit(MAX_TERM_BYTES))
-            .filter(LowerCaser)
-            .build();
-        Self { plain, stemmed: analyzer() }
+        Self { plain: TextAnalyzer::builder(Words::default()).build(), stemmed: analyzer() }
     }
 
     /// The subject terms of a text, in order, repeats kept, stop words left out.
@@ -100,8 +114,8 @@ pub(crate) fn key_words(text: &str, most: usize) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
     for run in runs(text) {
         let word = &text[run.from..run.to];
-        let lower = word.to_lowercase();
-        let known = found.iter().any(|other| other.to_lowercase() == lower);
+        let lower = normalized(word);
+        let known = found.iter().any(|other| normalized(other) == lower);
         if !known && !is_stop_word(&lower) && word.len() <= MAX_TERM_BYTES {
             found.push(word.to_owned());
         }
@@ -113,7 +127,7 @@ pub(crate) fn key_words(text: &str, most: usize) -> Vec<String> {
 }
 
 fn distinct(terms: Vec<String>) -> Vec<String> {
-    let mut seen = std::collections::HashSet::new();
+    let mut seen = HashSet::new();
     terms.into_iter().filter(|term| seen.insert(term.clone())).collect()
 }
 
@@ -140,15 +154,84 @@ fn runs(text: &str) -> Vec<Run> {
     runs
 }
 
-/// The tokenizer: words, and pairs of characters in CJK runs.
+/// Whether a character may join the parts of a name.
+fn joins(c: char) -> bool {
+    matches!(c, '_' | '-' | '.' | '/' | ':' | '+' | '@')
+}
+
+/// The names that are made of several words, as byte offsets: `sources.list`, `/etc/apt`, `--all`, `1.2.3`. A path's
+/// segments are names too, so that a file is found by its own.
+fn names(text: &str, runs: &[Run]) -> Vec<(usize, usize)> {
+    let mut found = Vec::new();
+    let words: Vec<&Run> = runs.iter().filter(|run| !run.cjk).collect();
+    let is_joint = |from: usize, to: usize| {
+        let between = &text[from..to];
+        (between.len() == 1 || between == "::") && between.chars().all(joins)
+    };
+    let mut at = 0;
+    while at < words.len() {
+        let mut last = at;
+        while last + 1 < words.len() && is_joint(words[last].to, words[last + 1].from) {
+            last += 1;
+        }
+        let from = words[at].from - sign(&text[..words[at].from]);
+        let whole = (from, words[last].to);
+        if last > at || from < words[at].from {
+            found.push(whole);
+        }
+        if text[whole.0..whole.1].contains('/') {
+            segments(text, whole, &mut found);
+        }
+        at = last + 1;
+    }
+    found
+}
+
+/// The bytes of the sign that belongs to the name behind it: of an option or of a path from the root.
+fn sign(before: &str) -> usize {
+    ["--", "-", "/"]
+        .into_iter()
+        .find(|sign| {
+            let outside = before.strip_suffix(sign).map(|outside| outside.chars().next_back());
+            outside.is_some_and(|last| last.is_none_or(|c| !c.is_alphanumeric() && !joins(c) || is_cjk(c)))
+        })
+        .map_or(0, str::len)
+}
+
+fn segments(text: &str, (from, to): (usize, usize), found: &mut Vec<(usize, usize)>) {
+    let mut begin = from;
+    for segment in text[from..to].split('/') {
+        let end = begin + segment.len();
+        let is_name = segment.contains(joins) && segment.chars().any(char::is_alphanumeric);
+        if is_name && (begin, end) != (from, to) {
+            found.push((begin, end));
+        }
+        begin = end + 1;
+    }
+}
+
+/// The words of a text, as [`normalized`]: single words, pairs of characters in CJK runs, and whole names.
+fn words(text: &str) -> Vec<(usize, usize)> {
+    let runs = runs(text);
+    let mut spans = Vec::with_capacity(runs.len());
+    for run in &runs {
+        if run.cjk { pairs(text, run, &mut spans) } else { spans.push((run.from, run.to)) }
+    }
+    spans.extend(names(text, &runs));
+    spans.sort_unstable();
+    spans.retain(|(from, to)| to - from <= MAX_TERM_BYTES);
+    spans
+}
+
+/// The tokenizer: words, names, and pairs of characters in CJK runs.
 #[derive(Clone, Default)]
 struct Words {
     token: Token,
 }
 
-/// The spans of a text's tokens, and the one that is current.
+/// A normalized text with the spans of its words, and the one that is current.
 struct WordStream<'a> {
-    text: &'a str,
+    text: Cow<'a, str>,
     spans: std::vec::IntoIter<(usize, usize)>,
     token: &'a mut Token,
 }
@@ -157,12 +240,10 @@ impl Tokenizer for Words {
     type TokenStream<'a> = WordStream<'a>;
 
     fn token_stream<'a>(&'a mut self, text: &'a str) -> WordStream<'a> {
-        let mut spans = Vec::new();
-        for run in runs(text) {
-            if run.cjk { pairs(text, &run, &mut spans) } else { spans.push((run.from, run.to)) }
-        }
+        let text = normalized(text);
+        let spans = words(&text).into_iter();
         self.token.reset();
-        WordStream { text, spans: spans.into_iter(), token: &mut self.token }
+        WordStream { text, spans, token: &mut self.token }
     }
 }
 
@@ -217,7 +298,33 @@ mod tests {
     fn cjk_text_becomes_pairs_and_mixes_with_words() {
         let mut lexer = Lexer::new();
         assert_eq!(lexer.terms("Redis集群模式，是"), ["redi", "集群", "群模", "模式", "是"]);
-        assert_eq!(lexer.terms("サーバーの再起動"), ["サー", "ーバ", "バー", "ーの", "の再", "再起", "起動"]);
+        assert_eq!(lexer.terms("サーバーの再起動"), ["サー", "ーバ", "バー", "ーの", "の再", "再起", "起动"]);
+    }
+
+    #[test]
+    fn names_are_found_whole_and_by_part() {
+        let mut lexer = Lexer::new();
+        assert_eq!(lexer.terms("kill_on_drop"), ["kill", "kill_on_drop", "drop"]);
+        assert_eq!(lexer.terms("ls --all, -a"), ["ls", "--all", "-a"]);
+        assert_eq!(
+            lexer.terms("「/etc/apt/sources.list」。"),
+            ["/etc/apt/sources.list", "etc", "apt", "sourc", "sources.list"]
+        );
+        assert_eq!(lexer.terms("Debian 2.1.3."), ["debian", "2", "2.1.3", "1", "3"]);
+        assert_eq!(lexer.terms("執行apt-get更新"), ["执行", "apt", "apt-get", "更新"]);
+        assert_eq!(lexer.terms("a - b: c/ d... 3-"), ["b", "c", "d", "3"]);
+    }
+
+    #[test]
+    fn widths_accents_and_variants_are_one() {
+        let mut lexer = Lexer::new();
+        assert_eq!(lexer.terms("ＡＰＴ　２．１"), lexer.terms("apt 2.1"));
+        assert_eq!(lexer.terms("Café ﬁle"), lexer.terms("cafe file"));
+        assert_eq!(lexer.terms("ｻｰﾊﾞｰ"), lexer.terms("サーバー"));
+        assert_eq!(lexer.terms("软件包的设置"), lexer.terms("軟件包的設置"));
+        assert_eq!(lexer.terms("为什么"), lexer.terms("為什麼"));
+        assert!(lexer.terms("請問如何").iter().all(|term| term == "问如"));
+        assert_eq!(lexer.terms("한국어"), ["한국", "국어"]);
     }
 
     #[test]
