@@ -1,18 +1,22 @@
-//! Where the documents come from: a folder of Markdown and text files, or texts that are part of the program. It reads
-//! them one by one, within bounds; what is done with them is the index's.
+//! Where the documents come from: a folder of files, or texts that are part of the program. It says which there are, by
+//! name and stamp, and reads one when it is asked; what is done with them is the index's.
 
-use std::fs::{self, FileType};
+use crate::text::document::Document;
+use crate::text::formats::{self, MAX_FILE_BYTES, Unread};
+use std::fs::{self, FileType, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
-/// Endings of files that are read.
-const ENDINGS: [&str; 5] = ["md", "markdown", "txt", "rst", "text"];
-/// Larger files are data, not documents.
-const MAX_FILE_BYTES: u64 = 8 << 20;
 /// Most files that are read; the rest is left out with a warning.
 const MAX_FILES: usize = 20_000;
-/// Most bytes that are read in all, because the index lives in memory.
-const MAX_TOTAL_BYTES: u64 = 256 << 20;
+/// Most files and folders that are looked at, so that a folder of a million other things does not hold us.
+const MAX_ENTRIES: usize = 500_000;
+/// How deep folders may lie in one another.
+const MAX_DEPTH: usize = 64;
+/// A file that was changed so short a time ago may be changed again without a change of its stamp.
+const UNSETTLED: Duration = Duration::from_secs(2);
 
 /// Documents that are part of the program: name and text.
 pub type EmbeddedDocuments = &'static [(&'static str, &'static str)];
@@ -45,7 +49,10 @@ pub enum CorpusError {
         why: String,
     },
     /// Nothing to search in.
-    #[error("no documents in {0}: put .md, .markdown, .txt, .rst or .text files there, or name another folder")]
+    #[error(
+        "no documents in {0}: put Markdown, text, HTML or PDF files there (docs/documents.md has the endings), or name \
+         another folder"
+    )]
     Empty(String),
 }
 
@@ -64,7 +71,7 @@ impl Corpus {
             Ok(metadata) if !metadata.is_dir() => return Err(CorpusError::NotAFolder(name)),
             Ok(_) => {}
         }
-        if files(&folder, 1).map_err(unreadable)?.is_empty() {
+        if found(&folder, 1).map_err(unreadable)?.is_empty() {
             return Err(CorpusError::Empty(name));
         }
         Ok(Self(Source::Folder(folder)))
@@ -75,13 +82,21 @@ impl Corpus {
         Self(Source::Embedded(documents))
     }
 
-    /// Hands out each document's name and text, in the order of names. Blocks. A single file that cannot be read is
-    /// left out with a warning.
-    pub(super) fn read(&self, mut each: impl FnMut(&str, &str)) -> Result<(), CorpusError> {
+    /// Whether the documents can change while the program runs.
+    pub(super) fn can_change(&self) -> bool {
+        matches!(self.0, Source::Folder(_))
+    }
+
+    /// The documents that there are now, by name. Blocks.
+    pub(super) fn list(&self) -> Result<Vec<Listed>, CorpusError> {
         let folder = match &self.0 {
             Source::Embedded(documents) => {
-                documents.iter().for_each(|(name, text)| each(name, text));
-                return Ok(());
+                let listed = |(at, (name, _)): (usize, &(&str, &str))| Listed {
+                    name: (*name).into(),
+                    place: Place::Embedded(at),
+                    stamp: Stamp::default(),
+                };
+                return Ok(documents.iter().enumerate().map(listed).collect());
             }
             Source::Folder(folder) => folder,
         };
@@ -89,35 +104,92 @@ impl Corpus {
             io::ErrorKind::NotFound => CorpusError::Missing(folder.display().to_string()),
             _ => CorpusError::Unreadable { folder: folder.display().to_string(), why: error.to_string() },
         };
-        let mut found = files(folder, MAX_FILES + 1).map_err(unreadable)?;
-        if found.len() > MAX_FILES {
-            found.truncate(MAX_FILES);
-            tracing::warn!(folder = %folder.display(), limit = MAX_FILES, "too many documents, the rest is not searched");
-        }
-        let mut total = 0;
-        for path in found {
-            let Some(text) = read_file(&path) else { continue };
-            total += text.len() as u64;
-            if total > MAX_TOTAL_BYTES {
-                let limit = MAX_TOTAL_BYTES;
-                tracing::warn!(folder = %folder.display(), limit, "too many bytes of documents, the rest is not searched");
-                break;
+        let listed = |(path, metadata): (PathBuf, Metadata)| Listed {
+            name: relative(&path, folder).into(),
+            stamp: Stamp::of(&metadata),
+            place: Place::File(path),
+        };
+        Ok(found(folder, MAX_ENTRIES).map_err(unreadable)?.into_iter().map(listed).collect())
+    }
+
+    /// Reads a listed document. Blocks.
+    pub(super) fn read(&self, listed: &Listed) -> Result<Document, Unread> {
+        match (&listed.place, &self.0) {
+            (Place::Embedded(at), Source::Embedded(documents)) => Ok(Document::as_written(documents[*at].1.to_owned())),
+            (Place::File(path), _) => {
+                if listed.stamp.bytes > MAX_FILE_BYTES {
+                    return Err(Unread::TooLarge);
+                }
+                let bytes = read_file(path).map_err(|error| {
+                    tracing::debug!(file = %path.display(), %error, "a document cannot be read");
+                    Unread::Unreadable
+                })?;
+                if bytes.len() as u64 > MAX_FILE_BYTES {
+                    return Err(Unread::TooLarge);
+                }
+                formats::read(&listed.name, bytes)
             }
-            each(&relative(&path, folder), &text);
+            (Place::Embedded(_), Source::Folder(_)) => Err(Unread::Unreadable),
         }
-        Ok(())
+    }
+
+    /// How many documents are read at most.
+    pub(super) const fn most() -> usize {
+        MAX_FILES
     }
 }
 
-/// The file's text; invalid UTF-8 becomes replacement characters.
-fn read_file(path: &Path) -> Option<String> {
-    match fs::read(path) {
-        Ok(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
-        Err(error) => {
-            tracing::warn!(file = %path.display(), %error, "a document cannot be read and is not searched");
-            None
-        }
+/// A document that is there.
+#[derive(Debug, Clone)]
+pub(super) struct Listed {
+    /// Its name below the folder, with `/` between the parts.
+    pub(super) name: Arc<str>,
+    /// What changes when it does.
+    pub(super) stamp: Stamp,
+    place: Place,
+}
+
+#[derive(Debug, Clone)]
+enum Place {
+    File(PathBuf),
+    Embedded(usize),
+}
+
+/// What a file system says of a file without reading it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Stamp {
+    /// The file's size.
+    pub(super) bytes: u64,
+    modified: Option<SystemTime>,
+    /// When name, owner or content were last changed, and which file it is: what a copy that keeps times cannot hide.
+    changed: (i64, i64, u64),
+}
+
+impl Stamp {
+    #[cfg(unix)]
+    fn of(metadata: &Metadata) -> Self {
+        use std::os::unix::fs::MetadataExt as _;
+        let changed = (metadata.ctime(), metadata.ctime_nsec(), metadata.ino());
+        Self { bytes: metadata.len(), modified: metadata.modified().ok(), changed }
     }
+
+    #[cfg(not(unix))]
+    fn of(metadata: &Metadata) -> Self {
+        Self { bytes: metadata.len(), modified: metadata.modified().ok(), changed: (0, 0, 0) }
+    }
+
+    /// Whether the file was changed so shortly before a moment that a further change may leave the same stamp.
+    pub(super) fn is_unsettled(&self, at: SystemTime) -> bool {
+        self.modified.is_some_and(|modified| modified + UNSETTLED > at)
+    }
+}
+
+/// A file's bytes, as far as they are read of one file and one more.
+fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    use io::Read as _;
+    let mut bytes = Vec::new();
+    fs::File::open(path)?.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 fn relative(path: &Path, folder: &Path) -> String {
@@ -125,31 +197,32 @@ fn relative(path: &Path, folder: &Path) -> String {
     parts.map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/")
 }
 
-/// The documents below a folder, at most that many, in the order of their paths. Links to files are followed, as
-/// container platforms mount documents that way; links to folders are not, so no loop can hold us.
-fn files(folder: &Path, most: usize) -> io::Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    let mut open = vec![folder.to_owned()];
-    while let Some(current) = open.pop() {
+/// The documents below a folder in the order of their paths, until so many things have been looked at. Links to files
+/// are followed, as container platforms mount documents that way; links to folders are not, so no loop can hold us.
+fn found(folder: &Path, most: usize) -> io::Result<Vec<(PathBuf, Metadata)>> {
+    let (mut found, mut looked_at) = (Vec::new(), 0);
+    let mut open = vec![(folder.to_owned(), 0)];
+    while let Some((current, depth)) = open.pop() {
         let entries = match entries(&current) {
             Ok(entries) => entries,
             Err(error) if current == folder => return Err(error),
             Err(error) => {
-                tracing::warn!(folder = %current.display(), %error, "a folder cannot be read and is not searched");
+                tracing::debug!(folder = %current.display(), %error, "a folder cannot be read and is not searched");
                 continue;
             }
         };
+        looked_at += entries.len();
         // The last one pushed is opened first, so folders go on in reverse.
-        open.extend(entries.iter().rev().filter(|(_, kind)| kind.is_dir()).map(|(path, _)| path.clone()));
-        found.extend(
-            entries.into_iter().filter(|(path, kind)| !kind.is_dir() && is_document(path)).map(|(path, _)| path),
-        );
-        if found.len() >= most {
+        let folders = entries.iter().rev().filter(|(_, kind)| kind.is_dir() && depth < MAX_DEPTH);
+        open.extend(folders.map(|(path, _)| (path.clone(), depth + 1)));
+        let documents = entries.into_iter().filter(|(_, kind)| !kind.is_dir());
+        found.extend(documents.filter_map(|(path, _)| Some((document(&path)?, path)).map(|(data, path)| (path, data))));
+        if found.len() >= most || looked_at >= MAX_ENTRIES {
             break;
         }
     }
     found.truncate(most);
-    found.sort();
+    found.sort_by(|(one, _), (other, _)| one.cmp(other));
     Ok(found)
 }
 
@@ -166,17 +239,11 @@ fn entries(folder: &Path) -> io::Result<Vec<(PathBuf, FileType)>> {
     Ok(entries)
 }
 
-fn is_document(path: &Path) -> bool {
-    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-    if !ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known)) {
-        return false;
-    }
-    // Follows a link, unlike the entry's own type.
-    let Ok(metadata) = fs::metadata(path) else { return false };
-    if metadata.is_file() && metadata.len() > MAX_FILE_BYTES {
-        tracing::warn!(file = %path.display(), limit = MAX_FILE_BYTES, "a document is too large and is not searched");
-    }
-    metadata.is_file() && metadata.len() <= MAX_FILE_BYTES
+/// What is known of a file that is a document by its name: no pipe or device is opened. Follows a link.
+fn document(path: &Path) -> Option<Metadata> {
+    let name = path.file_name()?.to_str()?;
+    let metadata = formats::is_document(name).then(|| fs::metadata(path).ok())??;
+    metadata.is_file().then_some(metadata)
 }
 
 #[cfg(test)]
@@ -190,9 +257,7 @@ mod tests {
     }
 
     fn names(corpus: &Corpus) -> Vec<String> {
-        let mut names = Vec::new();
-        corpus.read(|name, _| names.push(name.to_owned())).unwrap();
-        names
+        corpus.list().unwrap().into_iter().map(|listed| listed.name.to_string()).collect()
     }
 
     #[test]
@@ -201,18 +266,37 @@ mod tests {
         for name in ["b.md", "a/c.TXT", "a/deep/d.rst", ".git/e.md", ".f.md", "g.rs", "h"] {
             write(folder.path(), name, b"text");
         }
-        write(folder.path(), "large.txt", &vec![b'x'; MAX_FILE_BYTES as usize + 1]);
         let corpus = Corpus::open(folder.path()).unwrap();
         assert_eq!(names(&corpus), ["a/c.TXT", "a/deep/d.rst", "b.md"]);
     }
 
     #[test]
-    fn invalid_utf8_is_read_as_far_as_it_goes() {
+    fn a_file_that_cannot_be_a_document_is_not_read_into_memory() {
         let folder = tempfile::tempdir().unwrap();
-        write(folder.path(), "a.md", b"caf\xe9 latte");
-        let mut texts = Vec::new();
-        Corpus::open(folder.path()).unwrap().read(|_, text| texts.push(text.to_owned())).unwrap();
-        assert_eq!(texts, ["caf\u{fffd} latte"]);
+        let large = fs::File::create(folder.path().join("large.md")).unwrap();
+        large.set_len(50 << 20).unwrap();
+        write(folder.path(), "gone.md", b"text");
+        let corpus = Corpus::open(folder.path()).unwrap();
+        let listed = corpus.list().unwrap();
+        fs::remove_file(folder.path().join("gone.md")).unwrap();
+        let outcomes: Vec<_> = listed.iter().map(|listed| corpus.read(listed)).collect();
+        assert_eq!(outcomes, [Err(Unread::Unreadable), Err(Unread::TooLarge)]);
+    }
+
+    #[test]
+    fn a_stamp_changes_with_the_file_even_when_its_time_and_size_do_not() {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), "a.md", b"one");
+        let corpus = Corpus::open(folder.path()).unwrap();
+        let stamp = || corpus.list().unwrap()[0].stamp;
+        let before = stamp();
+        assert_eq!(stamp(), before);
+        write(folder.path(), "b.tmp", b"two");
+        let modified = fs::metadata(folder.path().join("a.md")).unwrap().modified().unwrap();
+        fs::File::open(folder.path().join("b.tmp")).unwrap().set_modified(modified).unwrap();
+        fs::rename(folder.path().join("b.tmp"), folder.path().join("a.md")).unwrap();
+        assert_ne!(stamp(), before);
+        assert!(before.is_unsettled(modified) && !before.is_unsettled(modified + UNSETTLED));
     }
 
     #[cfg(unix)]
@@ -235,6 +319,6 @@ mod tests {
         assert!(refused(folder.path().join("a.md")).contains("is not a folder"));
         let corpus = Corpus::open(folder.path()).unwrap();
         drop(folder);
-        assert!(matches!(corpus.read(|_, _| {}), Err(CorpusError::Missing(_))), "gone since it was opened");
+        assert!(matches!(corpus.list().map(|_| ()), Err(CorpusError::Missing(_))), "gone since it was opened");
     }
 }

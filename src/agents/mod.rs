@@ -4,15 +4,19 @@
 mod citations;
 mod corpus;
 mod index;
+mod library;
 mod output;
 mod own_documents;
 mod passages;
 mod prompt;
+mod ranking;
 mod reading;
 mod retriever;
+mod search;
 
 pub use corpus::{Corpus, CorpusError, EmbeddedDocuments};
 pub use index::SearchError;
+pub use library::CorpusAccount;
 pub use own_documents::OWN_DOCUMENTS;
 pub use prompt::{PromptAgent, TemplateError};
 pub use retriever::{CorpusSize, Retriever};

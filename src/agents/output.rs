@@ -9,7 +9,7 @@ use serde::Serialize;
 /// Most passages in an output.
 pub(super) const MAX_PASSAGES: usize = 5;
 /// Most characters of them together; the first is always there. Characters and not bytes: a Chinese one takes three.
-const MAX_PASSAGES_CHARS: usize = 1600;
+const MAX_PASSAGES_CHARS: usize = 2000;
 /// Most characters of one.
 const MAX_PASSAGE_CHARS: usize = super::passages::PASSAGE_CHARS;
 /// Most characters of a cited passage: enough to recognise it, the whole is in the retrieved ones.
@@ -147,8 +147,8 @@ mod tests {
     #[test]
     fn passages_are_bounded_in_number_and_length_but_one_is_always_there() {
         assert_eq!(bounded(vec![passage("x"); 9]).len(), MAX_PASSAGES);
-        let long = bounded(vec![passage(&"任務 ".repeat(300)); MAX_PASSAGES]);
-        assert_eq!(long.len(), 4, "a character is one, however many bytes it takes");
+        let long = bounded(vec![passage(&"任務 ".repeat(390)); MAX_PASSAGES]);
+        assert_eq!(long.len(), 2, "a character is one, however many bytes it takes");
         assert!(long[0].text.chars().count() <= MAX_PASSAGE_CHARS);
         let sizes = [300, 900, 400].map(|length| passage(&"y".repeat(length)));
         assert_eq!(bounded(sizes.to_vec()).len(), 3);

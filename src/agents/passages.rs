@@ -1,11 +1,15 @@
 //! A document as passages: paragraphs, lists, tables and code blocks of bounded size, each with the exact line on which
 //! it begins and the headings above it. Nothing here reads files or ranks anything.
 
+use crate::text::document::Document as Source;
 use crate::text::{markup, sentences};
 use std::ops::Range;
 
 /// A passage has at most this many characters, unless it is a code block or a single sentence that is longer.
-pub(super) const PASSAGE_CHARS: usize = 400;
+pub(super) const PASSAGE_CHARS: usize = 800;
+/// Neighbours under one heading become one passage while they have at most this many characters together: a sentence
+/// alone seldom holds all that a question asks for.
+const PACKED_CHARS: usize = 600;
 /// A heading path has at most this many characters: it says where a passage stands, and goes with every citation.
 const HEADING_CHARS: usize = 100;
 /// Front matter longer than this many lines is text after all.
@@ -37,7 +41,15 @@ impl Piece {
 }
 
 /// Cuts a document, in order.
-pub(super) fn cut(text: &str) -> Vec<Piece> {
+pub(super) fn cut(document: &Source) -> Vec<Piece> {
+    let mut pieces = cut_text(&document.text);
+    for piece in &mut pieces {
+        piece.line = document.place(piece.line);
+    }
+    pieces
+}
+
+fn cut_text(text: &str) -> Vec<Piece> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text).replace("\r\n", "\n");
     let lines = lines(&text);
     let mut blocks = Blocks::default();
@@ -174,17 +186,18 @@ impl Blocks {
     }
 }
 
-/// Joins a block that announces the next one (`such as:`) with it, where the two fit in one passage.
+/// Joins a block that announces the next one (`such as:`) with it, where the two fit in one passage, and short neighbours
+/// under one heading.
 fn joined(text: &str, blocks: Vec<Block>) -> Vec<Block> {
     let mut joined: Vec<Block> = Vec::new();
     for block in blocks {
-        let announced = joined.last_mut().filter(|above| {
-            block.heading_from.is_none()
-                && above.kind == Kind::Prose
-                && text[above.span.clone()].trim_end().ends_with([':', '：'])
-                && fits(&text[above.span.start..block.span.end])
+        let neighbour = joined.last_mut().filter(|above| {
+            let from = above.heading_from.unwrap_or(above.span.start);
+            let together = &text[from..block.span.end];
+            let announced = above.kind == Kind::Prose && text[above.span.clone()].trim_end().ends_with([':', '：']);
+            block.heading_from.is_none() && within(together, if announced { PASSAGE_CHARS } else { PACKED_CHARS })
         });
-        match announced {
+        match neighbour {
             Some(above) => (above.span.end, above.kind) = (block.span.end, block.kind),
             None => joined.push(block),
         }
@@ -193,7 +206,11 @@ fn joined(text: &str, blocks: Vec<Block>) -> Vec<Block> {
 }
 
 fn fits(text: &str) -> bool {
-    text.len() <= PASSAGE_CHARS || text.chars().count() <= PASSAGE_CHARS
+    within(text, PASSAGE_CHARS)
+}
+
+fn within(text: &str, chars: usize) -> bool {
+    text.len() <= chars || text.chars().count() <= chars
 }
 
 /// A document's text with the beginnings of its lines.
@@ -298,29 +315,29 @@ mod tests {
     use proptest::prelude::*;
 
     fn brief(text: &str) -> Vec<(u32, String)> {
-        cut(text).into_iter().map(|piece| (piece.line, piece.text)).collect()
+        cut_text(text).into_iter().map(|piece| (piece.line, piece.text)).collect()
     }
 
     #[test]
     fn passages_begin_on_their_exact_lines() {
-        let text = "# Guide\n\nFirst paragraph\ngoes on.\n\n\nSecond one.\n\n## Ports\nmaster 8000\n\nLast.\n";
+        let long = "So it goes on. ".repeat(38);
+        let text = format!("# Guide\n\nFirst paragraph\ngoes on.\n\n\n{long}\n\n## Ports\nmaster 8000\n\nLast.\n");
         assert_eq!(
-            brief(text),
+            brief(&text),
             [
                 (1, "# Guide\n\nFirst paragraph\ngoes on.".to_owned()),
-                (7, "Second one.".into()),
-                (9, "## Ports\nmaster 8000".into()),
-                (12, "Last.".into()),
+                (7, long.trim_end().into()),
+                (9, "## Ports\nmaster 8000\n\nLast.".into()),
             ]
         );
-        assert_eq!(brief(&text.replace('\n', "\r\n")), brief(text));
-        assert_eq!(cut(text)[3].headings, "Guide\nPorts");
+        assert_eq!(brief(&text.replace('\n', "\r\n")), brief(&text));
+        assert_eq!(cut_text(&text)[2].headings, "Guide\nPorts");
     }
 
     #[test]
     fn headings_nest_and_end_with_their_section() {
         let text = "Title\n=====\n\nA.\n\n## One\n\nB.\n\n### Deep\n\nC.\n\n## Two\n\nD.";
-        let headings: Vec<_> = cut(text).into_iter().map(|piece| piece.headings).collect();
+        let headings: Vec<_> = cut_text(text).into_iter().map(|piece| piece.headings).collect();
         assert_eq!(headings, ["Title", "Title\nOne", "Title\nOne\nDeep", "Title\nTwo"]);
     }
 
@@ -338,7 +355,7 @@ mod tests {
     fn code_blocks_stay_whole_and_hide_their_headings() {
         let code: String = (0..60).map(|n| format!("# comment {n}\n\nrun {n}\n")).collect();
         let text = format!("Before.\n\n```sh\n{code}```\n\nAfter.");
-        let pieces = cut(&text);
+        let pieces = cut_text(&text);
         assert_eq!(pieces.iter().map(|piece| piece.line).collect::<Vec<_>>(), [1, 3, 186]);
         assert_eq!(pieces[1].text, format!("```sh\n{code}```"));
         assert_eq!(pieces[2].headings, "");
@@ -348,36 +365,37 @@ mod tests {
     fn rules_badges_comments_and_front_matter_are_left_out() {
         let text = "---\ntitle: x\ntags: y\n---\n[![CI](a)](b)\n<!-- note -->\n\n| a | b |\n|---|---|\n| c | d |\n\n---\n\n- - -\n";
         assert_eq!(brief(text), [(8, "| a | b |\n| c | d |".to_owned())]);
-        assert_eq!(brief("---\nNo front matter.\n\nText."), [(2, "No front matter.".to_owned()), (4, "Text.".into())]);
+        assert_eq!(brief("---\nNo front matter.\n\nText."), [(2, "No front matter.\n\nText.".to_owned())]);
         assert_eq!(brief("# One\n\n# Two\n").len(), 2, "titles alone are still found");
     }
 
     #[test]
     fn an_announcement_goes_with_what_it_announces() {
+        let long = "make all\n".repeat(70);
         assert_eq!(
-            brief("Run this:\n\n```\nmake\n```\n\nDone."),
-            [(1, "Run this:\n\n```\nmake\n```".to_owned()), (7, "Done.".into())]
+            brief(&format!("Run this:\n\n```\n{long}```\n\nDone.")),
+            [(1, format!("Run this:\n\n```\n{long}```")), (76, "Done.".into())]
         );
     }
 
     #[test]
     fn long_blocks_are_cut_between_sentences_items_and_rows() {
         let sentence = "The lease of a worker is\nrenewed by its heartbeat every second. ";
-        let pieces = cut(&sentence.repeat(30));
+        let pieces = cut_text(&sentence.repeat(60));
         assert!(pieces.len() > 4);
         for piece in &pieces {
             assert!(piece.text.chars().count() <= PASSAGE_CHARS);
             assert!(piece.text.starts_with("The lease") && piece.text.ends_with("second."), "{}", piece.text);
         }
-        let long_item = format!("- {}\n", "A long item. ".repeat(29));
+        let long_item = format!("- {}\n", "A long item. ".repeat(60));
         let mixed = format!("- a short item of a longer list\n{long_item}{long_item}");
-        assert_eq!(cut(&mixed).iter().map(|piece| piece.line).collect::<Vec<_>>(), [1, 2, 3], "no item is torn");
+        assert_eq!(cut_text(&mixed).iter().map(|piece| piece.line).collect::<Vec<_>>(), [1, 2, 3], "no item is torn");
         let items: String = (1..=40).map(|n| format!("- item number {n} of the list\n")).collect();
-        for piece in cut(&items) {
+        for piece in cut_text(&items) {
             assert!(piece.text.starts_with(&format!("- item number {} of", piece.line)));
         }
         let rows: String = (1..=40).map(|n| format!("| row {n} | value |\n")).collect();
-        for piece in cut(&rows) {
+        for piece in cut_text(&rows) {
             assert!(piece.text.starts_with(&format!("| row {} |", piece.line)));
         }
     }
@@ -391,7 +409,7 @@ mod tests {
             let plain = text.replace("\r\n", "\n");
             let lines: Vec<&str> = plain.split('\n').collect();
             let mut last = 0;
-            for piece in cut(&text) {
+            for piece in cut_text(&text) {
                 prop_assert!(piece.line >= last);
                 last = piece.line;
                 let first = piece.text.lines().next().unwrap();

@@ -1,10 +1,12 @@
-//! The agent that searches documents: question in, the best passages out, with file and line. It calls no model, and it
-//! reads its documents once, when the first question comes or when it is told to prepare.
+//! The agent that searches documents: question in, the best passages out, with file, line and heading. It calls no model.
+//! It reads its documents when it is told to prepare or the first question comes, and follows their changes from then on.
 
 use super::corpus::Corpus;
-use super::index::{Extra, Index, Search, SearchError};
+use super::index::{SearchError, Snapshot};
+use super::library::{CorpusAccount, Library};
 use super::output::{MAX_PASSAGES, Output, bounded};
 use super::reading::Reading;
+use super::search::{Extra, Search};
 use super::{Agent, AgentError, Think};
 use crate::messages::{Passage, Phase, Work};
 use crate::task::{ErrorCode, Failure, Json};
@@ -14,18 +16,34 @@ use futures_util::future::{BoxFuture, Shared};
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// How an analysis names the words to search for, on a line of its own.
 const SEARCH_TERMS: &str = "search terms:";
 
+/// Questions within this time after a look at the folder share it.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long a question waits for what changed since the last look, before it goes on with what was there. A look at
+/// thousands of files and the reading of some take less.
+const LOOK_PATIENCE: Duration = Duration::from_millis(300);
+
 /// The agent.
 pub struct Retriever {
-    corpus: Corpus,
-    /// The index, or the work that makes it, which all callers share and none of them can stop.
-    building: Mutex<Option<Building>>,
+    library: Arc<Library>,
+    look: Mutex<Look>,
 }
 
-type Building = Shared<BoxFuture<'static, Result<Arc<Index>, SearchError>>>;
+/// The looks at the documents.
+#[derive(Default)]
+struct Look {
+    /// One that may still be going on, which all callers share and none of them can stop.
+    running: Option<Looking>,
+    began: Option<Instant>,
+    /// Why the last one failed, so that it is said once.
+    failure: Option<SearchError>,
+}
+
+type Looking = Shared<BoxFuture<'static, Result<Snapshot, SearchError>>>;
 
 /// How much there is to search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,9 +55,14 @@ pub struct CorpusSize {
 }
 
 impl Retriever {
-    /// A retriever over these documents. It sees them as they are when it first reads them.
+    /// A retriever over these documents, which it has not read yet.
     pub fn new(corpus: Corpus) -> Self {
-        Self { corpus, building: Mutex::default() }
+        Self { library: Arc::new(Library::new(corpus)), look: Mutex::default() }
+    }
+
+    /// What was read of the documents, and what was not and why; empty before they have been read.
+    pub fn account(&self) -> CorpusAccount {
+        self.library.account()
     }
 
     /// Reads and indexes the documents now, so that the first question need not wait for it.
@@ -47,7 +70,7 @@ impl Retriever {
     /// # Errors
     /// [`SearchError`]; the next call tries again.
     pub async fn prepare(&self) -> Result<CorpusSize, SearchError> {
-        let index = self.index().await?;
+        let index = self.snapshot().await?;
         Ok(CorpusSize { documents: index.documents(), passages: index.passages() })
     }
 
@@ -56,23 +79,61 @@ impl Retriever {
     /// # Errors
     /// [`SearchError`]; the next call tries again.
     pub async fn search(&self, question: &str, most: usize) -> Result<Vec<Passage>, SearchError> {
-        let index = self.index().await?;
+        let index = self.snapshot().await?;
         let search = Search { question: question.into(), extra: Extra::Loose(String::new()), most };
         let found = tokio::task::spawn_blocking(move || index.search(&search));
         found.await.unwrap_or_else(|error| Err(stopped(error)))
     }
 
-    async fn index(&self) -> Result<Arc<Index>, SearchError> {
-        let building = self.building.lock().get_or_insert_with(|| build(self.corpus.clone())).clone();
-        let built = building.clone().await;
-        if built.is_err() {
-            // Only the one that failed is given up: another caller may have begun anew by now.
-            let mut current = self.building.lock();
-            if current.as_ref().is_some_and(|current| current.ptr_eq(&building)) {
-                *current = None;
+    /// What is searched now: as the documents are, if that can be had soon, and else as they were.
+    async fn snapshot(&self) -> Result<Snapshot, SearchError> {
+        let Some(known) = self.library.current() else {
+            // The first reading, which there is no way around.
+            let looking = self.looking(true);
+            return match looking {
+                Some(looking) => looking.await,
+                None => self.library.current().ok_or(SearchError::Stopped),
+            };
+        };
+        let Some(looking) = self.looking(false).filter(|_| self.library.can_change()) else { return Ok(known) };
+        match tokio::time::timeout(LOOK_PATIENCE, looking).await {
+            Ok(Ok(snapshot)) => Ok(snapshot),
+            Ok(Err(error)) => {
+                self.tell(error);
+                Ok(known)
+            }
+            Err(_) => Ok(known),
+        }
+    }
+
+    /// The look that is going on; begins one when the last is some time ago or, for the first reading, has ended without.
+    fn looking(&self, is_first: bool) -> Option<Looking> {
+        let mut look = self.look.lock();
+        if let Some(running) = &look.running {
+            let Some(ended) = running.clone().now_or_never() else { return Some(running.clone()) };
+            let failed = ended.is_err();
+            look.running = None;
+            if is_first && !failed {
+                return None;
             }
         }
-        built
+        let is_due = look.began.is_none_or(|began| began.elapsed() >= LOOK_EVERY);
+        if !is_first && (!is_due || !self.library.can_change()) {
+            return None;
+        }
+        let library = self.library.clone();
+        let work = tokio::task::spawn_blocking(move || library.refresh());
+        let looking = async move { work.await.unwrap_or_else(|error| Err(stopped(error))) }.boxed().shared();
+        (look.running, look.began) = (Some(looking.clone()), Some(Instant::now()));
+        Some(looking)
+    }
+
+    fn tell(&self, error: SearchError) {
+        let mut look = self.look.lock();
+        if look.failure.as_ref() != Some(&error) {
+            tracing::warn!(%error, "the documents cannot be looked at; they are searched as they were");
+            look.failure = Some(error);
+        }
     }
 
     async fn retrieve(&self, work: &Work, think: &dyn Think) -> Result<Json, AgentError> {
@@ -80,7 +141,7 @@ impl Retriever {
         let failed = |error: SearchError| {
             AgentError::Retryable(Failure::new(ErrorCode::InternalError, format!("{}: {error}", work.capability)))
         };
-        let index = self.index().await.map_err(failed)?;
+        let index = self.snapshot().await.map_err(failed)?;
         let search = Search { question: work.objective.clone(), extra: extra(work), most: 2 * MAX_PASSAGES };
         let searched = index.clone();
         let found = tokio::task::spawn_blocking(move || searched.search(&search));
@@ -96,11 +157,6 @@ impl Agent for Retriever {
     fn perform<'a>(&'a self, work: &'a Work, think: &'a dyn Think) -> BoxFuture<'a, Result<Json, AgentError>> {
         self.retrieve(work, think).boxed()
     }
-}
-
-fn build(corpus: Corpus) -> Building {
-    let work = tokio::task::spawn_blocking(move || Index::build(&corpus).map(Arc::new));
-    async move { work.await.unwrap_or_else(|error| Err(stopped(error))) }.boxed().shared()
 }
 
 fn stopped(error: tokio::task::JoinError) -> SearchError {
@@ -169,9 +225,9 @@ mod tests {
         let output = output_of(&output);
         assert_eq!(
             (&output["passages"][0]["file"], &output["passages"][0]["line"]),
-            (&"ops/run.txt".into(), &3.into())
+            (&"ops/run.txt".into(), &1.into())
         );
-        assert_eq!(retriever.prepare().await, Ok(CorpusSize { documents: 2, passages: 4 }));
+        assert_eq!(retriever.prepare().await, Ok(CorpusSize { documents: 2, passages: 3 }));
     }
 
     #[tokio::test]
@@ -207,15 +263,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn concurrent_callers_share_one_index_and_a_dropped_one_stops_nobody() {
+    async fn concurrent_callers_share_one_reading_and_a_dropped_one_stops_nobody() {
         let folder = folder();
         let retriever = Arc::new(Retriever::new(Corpus::open(folder.path()).unwrap()));
         // Polled once, so the reading has begun, and dropped.
         assert!(retriever.prepare().now_or_never().is_none());
-        let building = retriever.building.lock().clone().unwrap();
-        let all = futures_util::future::join_all((0..20).map(|_| retriever.index())).await;
-        let first = all[0].as_ref().unwrap();
-        assert!(all.iter().all(|index| Arc::ptr_eq(index.as_ref().unwrap(), first)));
-        assert!(Arc::ptr_eq(&building.await.unwrap(), first), "the work that was begun is the work that was used");
+        let reading = retriever.look.lock().running.clone().unwrap();
+        let all = futures_util::future::join_all((0..20).map(|_| retriever.snapshot())).await;
+        assert!(all.iter().all(|snapshot| snapshot.as_ref().unwrap().documents() == 2));
+        assert!(reading.now_or_never().is_some(), "the work that was begun is the work that was used");
+        assert_eq!(retriever.account().changes, 1);
     }
 }

@@ -35,12 +35,19 @@ const STOP_PAIRS: &[&str] = &[
     "その", "どの", "どう", "なぜ", "から", "まで", "ので", "のか", "何で", "では", "には", "との",
 ];
 
+/// Chinese particles and question words, [`folded`]: a pair that holds one of them says nothing about the subject.
+const STOP_CHARACTERS: [char; 10] = ['的', '了', '吗', '呢', '吧', '么', '怎', '哪', '谁', '啥'];
+
 static FOLDED_STOP_PAIRS: LazyLock<HashSet<String>> =
     LazyLock::new(|| STOP_PAIRS.iter().map(|pair| pair.chars().map(folded).collect()).collect());
 
 /// Whether a word, as [`normalized`], says nothing about the subject.
 pub(crate) fn is_stop_word(word: &str) -> bool {
-    if word.is_ascii() { STOP_WORDS.binary_search(&word).is_ok() } else { FOLDED_STOP_PAIRS.contains(word) }
+    if word.is_ascii() {
+        return STOP_WORDS.binary_search(&word).is_ok();
+    }
+    let is_pair = word.chars().nth(2).is_none();
+    is_pair && (word.contains(STOP_CHARACTERS) || FOLDED_STOP_PAIRS.contains(word))
 }
 
 /// A text in one case, one width and one form of each variant: `ＡＰＴ` is `apt`, `Café` is `cafe`, `软件` is `軟件`.

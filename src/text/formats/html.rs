@@ -260,11 +260,10 @@ impl Page {
                     self.out.gap();
                 }
             }
-            "dt" | "dd" | "li" => {
-                if name != "dt" {
-                    self.is_glued = false;
-                    self.break_block();
-                }
+            "dt" => {}
+            "dd" | "li" => {
+                self.is_glued = false;
+                self.break_block();
             }
             _ if BLOCKS.contains(&name) => self.block(name),
             _ if CODE.contains(&name) => self.mark_code(0, false),

@@ -162,7 +162,7 @@ fn running_titles(pages: &[String]) -> std::collections::HashSet<String> {
 /// Whether a line is the first or last of its page that is not blank.
 fn is_edge(lines: &[&str], at: usize) -> bool {
     let blank = |line: &&str| line.trim().is_empty();
-    !blank(&lines[at]) && (lines[..at].iter().all(|line| blank(line)) || lines[at + 1..].iter().all(|line| blank(line)))
+    !blank(&lines[at]) && (lines[..at].iter().all(blank) || lines[at + 1..].iter().all(blank))
 }
 
 fn unnumbered(line: &str) -> String {
