@@ -203,7 +203,7 @@ async fn however_much_matches_the_answer_stays_small() {
     let text: String = (0..40).map(|n| format!("## Lease of worker {n}\n\n{}\n\n", paragraph(n))).collect();
     let documents: crate::agents::EmbeddedDocuments = vec![("leases.md", &*text.leak())].leak();
     let question =
-        "When does the lease of a worker end? Say of every lease when it ends, and whose worker it was then. ";
+        "When does the lease of a worker end? Which lease ends, and whose worker was it of when the lease ended? ";
     let outputs = run(ProviderKind::Extractive, documents, &question.repeat(2)).await;
     assert!(outputs[1]["passages"].as_array().unwrap().len() >= 3);
     assert!(outputs[2]["citations"].as_array().unwrap().len() >= 2, "{}", outputs[2]);

@@ -15,8 +15,9 @@ const MAX_COMPARED: usize = 200;
 /// The best passage has to carry this share of the question's weight, or nothing is quoted. Calibrated on the judged
 /// set, as the next one (docs/answers.md).
 const SUPPORTED: f64 = 0.34;
-/// All passages together have to carry this share.
-const MENTIONED: f64 = 0.5;
+/// All passages together have to carry this share of a question in words, and this one of a question in pairs of
+/// characters, of which many are made by chance where two words meet.
+const MENTIONED: (f64, f64) = (0.66, 0.4);
 /// Two units with this share of common terms, of the shorter one's, say the same.
 const SAME: f64 = 0.8;
 /// Characters that Chinese sentences are made of whatever they are about.
@@ -72,7 +73,8 @@ impl Evidence {
             candidate.bearing = wanted.bearing(&graph, terms, &above[candidate.passage], candidate);
         }
         let ranks = graph.rank(&candidates.iter().map(|candidate| candidate.bearing).collect::<Vec<_>>());
-        let supported = best >= SUPPORTED && wanted.share(&mentioned) >= MENTIONED;
+        let needed = if wanted.in_pairs { MENTIONED.1 } else { MENTIONED.0 };
+        let supported = best >= SUPPORTED && wanted.share(&mentioned) >= needed;
         Self { candidates, graph, ranks, supported }
     }
 
@@ -125,13 +127,18 @@ impl Evidence {
 /// The question's terms, each with how much of its subject it carries.
 struct Wanted {
     terms: Vec<(String, f64)>,
+    /// Some are pairs of characters.
+    in_pairs: bool,
 }
 
 impl Wanted {
     fn of(question: &str, lexer: &mut Lexer) -> Self {
         let terms = lexer.query_terms(question);
         let mixed = terms.iter().any(|term| term.chars().any(is_cjk));
-        Self { terms: terms.into_iter().map(|term| (weight(&term, mixed), term)).map(|(w, term)| (term, w)).collect() }
+        Self {
+            in_pairs: mixed,
+            terms: terms.into_iter().map(|term| (weight(&term, mixed), term)).map(|(w, term)| (term, w)).collect(),
+        }
     }
 
     /// The share of the question that some words carry.
