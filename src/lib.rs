@@ -12,6 +12,7 @@
 //! | [`node`] | one process: what starts, in which order, and how it ends |
 //! | [`settings`] | everything that can be chosen |
 //! | [`telemetry`] | log and metrics |
+//! | [`testkit`] | for testing teams and agents |
 //! | `text` | words, sentences and Markdown, for searching and quoting |
 //!
 //! Dependencies point one way: `task` knows nobody; `messages` knows `task`; `store`, `llm` and `agents` know those;
@@ -21,43 +22,30 @@
 //!
 //! ```
 //! use callboard::actors::run;
-//! use callboard::messages::{CallContext, Submit};
 //! use callboard::node::{Callboard, Serve, default_team};
-//! use callboard::settings::load;
-//! use callboard::task::{Json, Options, Request, Status, Submission, TaskId, TaskKey, Tenant};
-//! use std::{collections::HashMap, time::Duration};
+//! use callboard::settings::Settings;
+//! use std::time::Duration;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let choices = vec![("store", "memory:".to_owned()), ("provider", "mock".to_owned())];
-//! let settings = load(None, &HashMap::new(), &choices)?;
+//! let settings = Settings::with(&[("store", "memory:"), ("provider", "mock")])?;
 //! run(async {
 //!     let callboard = Callboard::start(&settings, default_team(&settings)?, Serve::Nothing).await?;
-//!     let submission = Submission {
-//!         key: TaskKey { tenant: Tenant::default(), id: TaskId::parse("first")? },
-//!         id_given: true,
-//!         idempotency_key: None,
-//!         request: Request { objective: "why?".into(), context: Json::from_text("{}".to_owned())? },
-//!         options: Options::default(),
-//!     };
-//!     let patience = Duration::from_secs(30);
-//!     let taken = callboard.submit().ask(Submit(submission), CallContext::default(), patience).await??;
-//!     let key = taken.task.key.clone();
-//!     let mut wake = callboard.store().wake(&key);
-//!     let task = loop {
-//!         // Read first: what happened before `wake` was made does not wake.
-//!         let task = callboard.store().load(&key).await?.ok_or("it is gone")?;
-//!         if task.end.is_some() {
-//!             break task;
-//!         }
-//!         wake.changed().await?;
-//!     };
-//!     assert_eq!(task.status(), Status::Succeeded);
-//!     callboard.stop(patience).await?;
+//!     let answer = callboard.ask("why?").await?;
+//!     println!("{answer}");
+//!     # assert_eq!(answer.value()["metadata"]["command"], "finalize");
+//!     callboard.stop(Duration::from_secs(5)).await?;
 //!     Ok(())
 //! })?
 //! # }
 //! ```
+//!
+//! One's own agent is one type: see [`agents::Agent`], `examples/custom_agent.rs`, and [`testkit`] for testing it.
 #![forbid(unsafe_code)]
+
+/// The page's code is compiled and run with the documentation's tests.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/testing.md")]
+mod testing_page {}
 
 pub mod actors;
 pub mod agents;
@@ -69,4 +57,5 @@ pub mod settings;
 pub mod store;
 pub mod task;
 pub mod telemetry;
+pub mod testkit;
 mod text;

@@ -1,8 +1,10 @@
 //! One process of Callboard: opens the store, starts the actors in an order in which nobody misses anybody, and ends
 //! them so that nothing accepted is lost. Which roles run here is decided here; today all of them do.
 
+mod ask;
 mod team;
 
+pub use ask::{Answer, AskError};
 pub use team::{TeamError, TeamMember, default_team};
 
 use crate::actors::{
@@ -11,7 +13,7 @@ use crate::actors::{
     Restarts, Root, Roster, Spec, TaskHandle, Tree, Watchdog, WatchdogOptions, spawn_task, supervise,
 };
 use crate::http::{Api, ApiOptions, Metrics, Readiness, Server, ServerOptions, StopHandle};
-use crate::llm::provider;
+use crate::llm::{Provider, provider};
 use crate::messages::{CallContext, Cancel, Declaration, Deregister, Drain, Submit};
 use crate::settings::{Settings, StoreUrl};
 use crate::store::{MemoryStore, SqliteOptions, SqliteStore, Store, StoreError, SystemClock};
@@ -84,6 +86,17 @@ const GATEWAY_BOUNDS: (u32, u32) = (65_536, 1_024);
 /// How often the team's actors may be restarted in a minute before the process gives up.
 const ROOT_RESTARTS: Restarts = Restarts { max: 3, within: Duration::from_secs(60) };
 
+/// What a process uses instead of what its settings name; by default it uses that.
+#[derive(Clone, Default)]
+pub struct Replacements {
+    /// Where tasks are kept. It is closed when the process stops.
+    pub store: Option<Arc<dyn Store>>,
+    /// Who answers the model calls.
+    pub provider: Option<Arc<dyn Provider>>,
+    /// Agents and gateway live on the caller's thread instead of one of their own, so that one clock counts for all.
+    pub on_one_thread: bool,
+}
+
 /// A running process.
 pub struct Callboard {
     store: Arc<dyn Store>,
@@ -93,7 +106,7 @@ pub struct Callboard {
     directory: Directory,
     tree: Tree,
     root: Root,
-    thread: ActorThread,
+    thread: Option<ActorThread>,
     counters: Arc<Counters>,
     draining: Arc<AtomicBool>,
     readiness: Readiness,
@@ -107,10 +120,28 @@ impl Callboard {
     /// # Errors
     /// [`StartError`]; what had been started is stopped again.
     pub async fn start(settings: &Settings, team: Vec<TeamMember>, serve: Serve) -> Result<Self, StartError> {
-        let store = open_store(settings).await?;
+        Self::start_with(settings, team, serve, Replacements::default()).await
+    }
+
+    /// Starts everything with parts of the caller's own.
+    ///
+    /// # Errors
+    /// [`StartError`]; what had been started is stopped again.
+    pub async fn start_with(
+        settings: &Settings,
+        team: Vec<TeamMember>,
+        serve: Serve,
+        own: Replacements,
+    ) -> Result<Self, StartError> {
+        let store = match own.store {
+            Some(store) => store,
+            None => open_store(settings).await?,
+        };
+        let provider = own.provider.unwrap_or_else(|| provider(settings.provider, &settings.mock));
         let (tree, root) = Tree::new(ROOT_RESTARTS);
-        let thread = ActorThread::start().map_err(StartError::Thread)?;
-        let started = Self::assemble(settings, team, serve, store.clone(), (tree.clone(), root), thread).await;
+        let thread = (!own.on_one_thread).then(ActorThread::start).transpose().map_err(StartError::Thread)?;
+        let parts = (store.clone(), provider);
+        let started = Self::assemble(settings, team, serve, parts, (tree.clone(), root), thread).await;
         if started.is_err() {
             tree.root().stopped().await;
             // The first error is the one that matters.
@@ -123,9 +154,9 @@ impl Callboard {
         settings: &Settings,
         team: Vec<TeamMember>,
         serve: Serve,
-        store: Arc<dyn Store>,
+        (store, provider): (Arc<dyn Store>, Arc<dyn Provider>),
         (tree, root): (Tree, Root),
-        thread: ActorThread,
+        thread: Option<ActorThread>,
     ) -> Result<Self, StartError> {
         let counters = Arc::new(Counters::default());
         let draining = Arc::new(AtomicBool::new(false));
@@ -133,7 +164,8 @@ impl Callboard {
         let (told, roster) = watch::channel(Arc::new(Roster::new()));
         let links = Links::default();
 
-        let gateway = start_gateway(settings, &tree, thread.place());
+        let place = thread.as_ref().map_or(Place::Here, ActorThread::place);
+        let gateway = start_gateway(provider, &tree, place.clone());
         let registry = start_registry(settings, &tree, &store, told, &links);
         let parts = MasterParts {
             store: store.clone(),
@@ -152,7 +184,7 @@ impl Callboard {
         let _ = links.call_status.set(gateway.actor_ref());
         let expected = team.len();
         let neighbours = Neighbours { master: &master, registry: &registry, gateway: &gateway };
-        start_team(settings, team, &tree, neighbours, &directory, &thread.place());
+        start_team(settings, team, &tree, neighbours, &directory, &place);
         // Whatever an earlier process left behind is looked at only when there is somebody to take it.
         all_joined(roster, expected).await?;
         let dispatcher = start_dispatcher(&tree, &store, &master);
@@ -253,7 +285,9 @@ impl Callboard {
         }
         let ending = async {
             self.tree.root().stopped().await;
-            self.thread.join();
+            if let Some(thread) = self.thread {
+                thread.join();
+            }
             self.store.close().await
         };
         let late = || StoreError::Unavailable("it did not close in time; what was committed is there".into());
@@ -301,8 +335,7 @@ async fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, StoreError> {
     }
 }
 
-fn start_gateway(settings: &Settings, tree: &Tree, place: Place) -> Address<Gateway> {
-    let chosen = provider(settings.provider, &settings.mock);
+fn start_gateway(chosen: Arc<dyn Provider>, tree: &Tree, place: Place) -> Address<Gateway> {
     let name: Arc<str> = chosen.name().into();
     let parts = GatewayParts { providers: Arc::new(BTreeMap::from([(name.clone(), chosen)])), default_provider: name };
     let spec = Spec::new("gateway", move || Gateway::create(parts.clone()));

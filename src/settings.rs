@@ -11,10 +11,28 @@ use crate::http::ApiKeys;
 use crate::llm::{MockSettings, ProviderKind};
 use crate::store::Durability;
 use crate::task::Limits;
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
+
+impl Settings {
+    /// The defaults with these choices, by setting name, for a program that runs Callboard inside itself: neither a
+    /// file nor the environment is read.
+    ///
+    /// ```
+    /// let settings = callboard::settings::Settings::with(&[("store", "memory:"), ("slots", "8")]).unwrap();
+    /// assert_eq!(settings.slots, 8);
+    /// ```
+    ///
+    /// # Errors
+    /// [`SettingsError`], as for a setting on the command line.
+    pub fn with(choices: &[(&'static str, &str)]) -> Result<Self, SettingsError> {
+        let overrides = choices.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+        load(None, &HashMap::new(), &overrides)
+    }
+}
 
 /// Everything that can be chosen, checked.
 #[derive(Debug, Clone)]

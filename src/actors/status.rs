@@ -58,8 +58,10 @@ pub(super) enum Command {
     None = 0,
     /// Start afresh: its group does.
     Restart = 1,
+    /// Crash: somebody wants to see it start over.
+    Kill = 2,
     /// End. Nothing overrides it.
-    Stop = 2,
+    Stop = 3,
 }
 
 /// Messages at once, per lane; one more is `Overloaded`.
@@ -190,15 +192,18 @@ impl NodeStatus {
         self.waker.wake();
     }
 
-    /// What was commanded; a restart is taken by this, a stop stays.
+    /// What was commanded; a stop stays, anything else is taken by this.
     pub(super) fn take_command(&self) -> Command {
-        match self.command.load(Acquire) {
-            0 => Command::None,
-            1 => {
-                let restart = self.command.compare_exchange(1, 0, AcqRel, Acquire);
-                if restart.is_ok() { Command::Restart } else { Command::Stop }
-            }
-            _ => Command::Stop,
+        // Asked with every turn, and nearly always for nothing.
+        if self.command.load(Acquire) == Command::None as u8 {
+            return Command::None;
+        }
+        let keep_stop = |command| (command != Command::Stop as u8).then_some(Command::None as u8);
+        match self.command.fetch_update(AcqRel, Acquire, keep_stop) {
+            Ok(1) => Command::Restart,
+            Ok(2) => Command::Kill,
+            Ok(_) => Command::None,
+            Err(_) => Command::Stop,
         }
     }
 

@@ -224,6 +224,9 @@ impl<B: Behaviour> Supervised<B> {
                 self.rest(Duration::ZERO);
                 false
             }
+            // Down already, it cannot crash.
+            Command::Kill if self.resting.is_some() => false,
+            Command::Kill => self.outlive(Err("killed from outside".into())),
         }
     }
 

@@ -198,8 +198,13 @@ impl<F: Future> Future for Task<F> {
         let status = Arc::clone(&this.node.status);
         status.listen(task.waker());
         // A restart of the group above is no business of a task's: it belongs to its owner.
-        if status.take_command() == Command::Stop {
-            this.finish(TaskEnd::Aborted);
+        let ended = match status.take_command() {
+            Command::Stop => Some(TaskEnd::Aborted),
+            Command::Kill => Some(TaskEnd::Panicked("killed from outside".into())),
+            Command::None | Command::Restart => None,
+        };
+        if let Some(ended) = ended {
+            this.finish(ended);
             return Poll::Ready(());
         }
         let Some(future) = &mut this.future else { return Poll::Ready(()) };

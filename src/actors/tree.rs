@@ -133,6 +133,15 @@ impl Tree {
         view(&self.inner.root)
     }
 
+    /// Makes the actor at a path, such as `root/master`, crash as soon as its present turn is over: its supervisor does
+    /// what it does after a panic. A running step ends at once. False when nothing lives there, or a group does.
+    pub fn kill(&self, path: &str) -> bool {
+        let is_victim =
+            |node: &Arc<NodeStatus>| node.group.is_none() && !node.state().is_final() && **node.path() == *path;
+        let victim = self.nodes().into_iter().find(is_victim);
+        victim.as_ref().map(|node| node.command(Command::Kill)).is_some()
+    }
+
     /// Every node, each before what is below it.
     pub(super) fn nodes(&self) -> Vec<Arc<NodeStatus>> {
         let mut nodes = vec![Arc::clone(&self.inner.root)];

@@ -17,20 +17,58 @@ mod search;
 pub use corpus::{Corpus, CorpusError, EmbeddedDocuments};
 pub use index::SearchError;
 pub use library::CorpusAccount;
+pub use output::Output;
 pub use own_documents::OWN_DOCUMENTS;
 pub use prompt::{PromptAgent, TemplateError};
+pub use reading::Reading;
 pub use retriever::{CorpusSize, Retriever};
 
 use crate::messages::{Generated, ModelError, Passage, Phase, Work};
-use crate::task::{Failure, Json, Loss};
-use futures_util::future::BoxFuture;
+use crate::task::{ErrorCode, Failure, Json, Loss};
 use std::sync::Arc;
 
+/// The future of an attempt: boxed, so that agents of all kinds can work in one team.
+pub use futures_util::future::BoxFuture;
+
 /// An agent: performs one step at a time per slot, holds no state between steps.
+///
+/// One type with this trait is all that it takes to put one's own code into a team:
+///
+/// ```
+/// use callboard::agents::{Agent, AgentError, BoxFuture, Output, Reading, Think};
+/// use callboard::messages::Work;
+/// use callboard::task::Json;
+/// use callboard::testkit::{Alone, earlier, work};
+///
+/// /// Counts the words of the answer so far.
+/// struct WordCounter;
+///
+/// impl Agent for WordCounter {
+///     fn perform<'a>(&'a self, work: &'a Work, _: &'a dyn Think) -> BoxFuture<'a, Result<Json, AgentError>> {
+///         Box::pin(async move {
+///             let earlier = Reading::all(&work.earlier);
+///             let answer = earlier.last().ok_or_else(|| AgentError::fatal("there is no answer to count in"))?;
+///             let count = answer.text.split_whitespace().count();
+///             Output::of(work, "word counter").text(format!("{count} words")).field("count", count).json()
+///         })
+///     }
+/// }
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let mut work = work("count", "how long is it?");
+/// work.earlier.push(earlier("evaluate", serde_json::json!({"text": "as long as it takes"})));
+/// let output = Alone::default().perform(&WordCounter, &work).await.unwrap();
+/// assert_eq!(output["text"], "5 words");
+/// assert_eq!(output["metadata"]["command"], "count");
+/// # });
+/// ```
+///
+/// `examples/custom_agent.rs` puts one into a whole team; `docs/testing.md` says how to test it there.
 pub trait Agent: Send + Sync + 'static {
     /// Does one attempt at one step. The output is a JSON object with at least the keys `profile`, `provider`, `text`,
     /// `raw_response`, `metadata`, `input` and `context`; the last two hold references only. The future is dropped
-    /// when the attempt is cancelled, so it must not leave anything half done behind an await.
+    /// when the attempt is cancelled, so it must not leave anything half done behind an await. [`Output`] makes that
+    /// object.
     ///
     /// # Errors
     /// [`AgentError`], which says whether another attempt may help.
@@ -52,6 +90,30 @@ pub enum AgentError {
     /// The attempt ended for no fault of its own; counts in `max_losses`.
     #[error("the attempt was lost, because of {}", .0.name())]
     Lost(Loss),
+}
+
+impl AgentError {
+    /// A failure that another attempt may mend, such as a service that is busy. The words say what happened, why, and
+    /// what to do next.
+    pub fn retryable(message: impl Into<Arc<str>>) -> Self {
+        Self::Retryable(Failure::new(ErrorCode::InternalError, message))
+    }
+
+    /// A failure that no attempt will mend, such as a question that cannot be answered at all.
+    pub fn fatal(message: impl Into<Arc<str>>) -> Self {
+        Self::Fatal(Failure::new(ErrorCode::InternalError, message))
+    }
+
+    /// What a model's failure means for the attempt that needed its answer.
+    pub fn of_model(work: &Work, error: ModelError) -> Self {
+        let failed = |code| Failure::new(code, format!("{}: {error}", work.capability));
+        match error {
+            ModelError::Retryable(_) => Self::Retryable(failed(ErrorCode::InternalError)),
+            ModelError::Fatal(_) => Self::Fatal(failed(ErrorCode::InternalError)),
+            ModelError::Crashed(_) => Self::Crashed(failed(ErrorCode::Crashed)),
+            ModelError::Lost(loss) => Self::Lost(loss),
+        }
+    }
 }
 
 /// What an agent asks of a model.
@@ -79,82 +141,51 @@ pub trait Think: Send + Sync {
     fn progress(&self, phase: Phase);
 }
 
+/// Short ways into the test kit, for the tests of this room.
 #[cfg(test)]
 mod testing {
     use super::*;
     use crate::messages::Earlier;
-    use crate::task::{AgentId, AttemptNo, Capability, Incarnation, StepId, TaskId, TaskKey, Tenant};
-    use parking_lot::Mutex;
+    use crate::testkit::{Alone, Scripted, always};
 
-    /// A port that answers with what it was given and remembers what it was asked.
-    pub(super) struct Recorder {
-        answer: Result<Generated, ModelError>,
-        phases: Mutex<Vec<Phase>>,
-        thoughts: Mutex<Vec<Thought>>,
-    }
+    pub(super) use crate::testkit::{earlier, passage};
 
-    impl Default for Recorder {
-        fn default() -> Self {
-            Self::answering(Err(ModelError::Fatal("no model was expected to be called".into())))
-        }
-    }
+    /// A port whose model always gives one answer.
+    #[derive(Default)]
+    pub(super) struct Recorder(Alone);
 
     impl Recorder {
         pub(super) fn answering(answer: Result<Generated, ModelError>) -> Self {
-            Self { answer, phases: Mutex::default(), thoughts: Mutex::default() }
+            Self(Alone::with(Scripted::default().line(always().answers(answer))))
         }
 
         /// Answers with these words and citations.
         pub(super) fn saying(text: &str, citations: Vec<Passage>) -> Self {
-            let (provider, model) = ("scripted".into(), "scripted-1".into());
-            Self::answering(Ok(Generated { provider, model, text: text.into(), citations, usage: None }))
+            Self(Alone::with(Scripted::default().line(always().says(text).citing(citations))))
         }
 
         pub(super) fn phases(&self) -> Vec<Phase> {
-            self.phases.lock().clone()
+            self.0.phases()
         }
 
         pub(super) fn thought(&self) -> Thought {
-            self.thoughts.lock().last().cloned().unwrap()
+            self.0.thoughts().pop().unwrap()
         }
     }
 
     impl Think for Recorder {
         fn think(&self, thought: Thought) -> BoxFuture<'_, Result<Generated, ModelError>> {
-            self.thoughts.lock().push(thought);
-            Box::pin(async { self.answer.clone() })
+            self.0.think(thought)
         }
 
         fn progress(&self, phase: Phase) {
-            self.phases.lock().push(phase);
+            self.0.progress(phase);
         }
     }
 
     pub(super) fn work(capability: &str, objective: &str, earlier: Vec<Earlier>) -> Work {
-        Work {
-            key: TaskKey { tenant: Tenant::default(), id: TaskId::trusted("t-1") },
-            step: StepId::trusted(format!("t-1-P{}", earlier.len() + 1)),
-            attempt: AttemptNo(1),
-            agent: AgentId::trusted("agent-1"),
-            incarnation: Incarnation::trusted("life-1"),
-            deadline_ms: 60_000,
-            capability: Capability::trusted(capability),
-            objective: objective.into(),
-            context: Json::from_text("{}".into()).unwrap(),
-            earlier,
-        }
-    }
-
-    pub(super) fn earlier(capability: &str, output: serde_json::Value) -> Earlier {
-        Earlier {
-            step: StepId::trusted(format!("t-1-{capability}")),
-            capability: Capability::trusted(capability),
-            output: Json::of(&output).unwrap(),
-        }
-    }
-
-    pub(super) fn passage(file: &str, line: u32, text: &str) -> Passage {
-        Passage::new(file, line, text)
+        let step = crate::task::StepId::trusted(format!("t-1-P{}", earlier.len() + 1));
+        Work { step, earlier, ..crate::testkit::work(capability, objective) }
     }
 
     pub(super) fn output_of(json: &Json) -> serde_json::Value {

@@ -2,9 +2,12 @@
 //! inputs. The bounds that keep a whole answer small are here.
 
 use super::AgentError;
-use crate::messages::{Passage, Usage, Work};
+use crate::messages::{Generated, Passage, Usage, Work};
 use crate::task::{ErrorCode, Failure, Json};
 use serde::Serialize;
+use serde_json::Value;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 /// Most passages in an output.
 pub(super) const MAX_PASSAGES: usize = 5;
@@ -15,12 +18,30 @@ const MAX_PASSAGE_CHARS: usize = super::passages::PASSAGE_CHARS;
 /// Most characters of a cited passage: enough to recognise it, the whole is in the retrieved ones.
 const MAX_CITATION_CHARS: usize = 120;
 
-/// A step's output.
+/// The provider and the model of an output that no model had a part in.
+const NO_MODEL: &str = "none";
+
+/// A step's output, put together piece by piece: who made it, its words, and what they rest on. The keys that every
+/// output has are filled in from the work.
+///
+/// ```
+/// # use callboard::agents::{AgentError, Output};
+/// # use callboard::messages::Work;
+/// # use callboard::task::Json;
+/// fn sum(work: &Work, numbers: &[u32]) -> Result<Json, AgentError> {
+///     let sum: u32 = numbers.iter().sum();
+///     Output::of(work, "calculator").text(format!("The sum is {sum}.")).field("sum", sum).json()
+/// }
+/// # let work = callboard::testkit::work("calculate", "what is the sum of 19 and 23?");
+/// # let output: serde_json::Value = sum(&work, &[19, 23]).unwrap().parse().unwrap();
+/// # assert_eq!((&output["text"], &output["sum"]), (&"The sum is 42.".into(), &42.into()));
+/// # assert_eq!(output["metadata"]["command"], "calculate");
+/// ```
 #[derive(Debug, Serialize)]
-pub(super) struct Output<'a> {
+pub struct Output<'a> {
     profile: &'a str,
-    provider: &'a str,
-    text: &'a str,
+    provider: Cow<'a, str>,
+    text: Cow<'a, str>,
     raw_response: RawResponse<'a>,
     metadata: Metadata<'a>,
     input: Refs<'a>,
@@ -29,11 +50,21 @@ pub(super) struct Output<'a> {
     passages: Option<Vec<Passage>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     citations: Vec<Passage>,
+    /// The agent's own. They come last, so that they cannot hide any of the above.
+    #[serde(flatten)]
+    own: BTreeMap<&'static str, Value>,
+    /// A field of the agent's that cannot be taken, and why.
+    #[serde(skip)]
+    fault: Option<String>,
 }
+
+/// The keys that an agent's own fields may not have.
+const TAKEN: [&str; 9] =
+    ["profile", "provider", "text", "raw_response", "metadata", "input", "context", "passages", "citations"];
 
 #[derive(Debug, Serialize)]
 struct RawResponse<'a> {
-    model: &'a str,
+    model: Cow<'a, str>,
 }
 
 #[derive(Debug, Serialize)]
@@ -51,14 +82,19 @@ struct Refs<'a> {
 }
 
 impl<'a> Output<'a> {
+    /// An output without words, made without a model. The profile says what kind of agent made it.
+    pub fn of(work: &'a Work, profile: &'a str) -> Self {
+        Self::new(work, profile, NO_MODEL, NO_MODEL, "")
+    }
+
     /// The output of a step that had the last output as input and the earlier ones as context.
     pub(super) fn new(work: &'a Work, profile: &'a str, provider: &'a str, model: &'a str, text: &'a str) -> Self {
         let refs: Vec<&str> = work.earlier.iter().map(|earlier| earlier.step.as_str()).collect();
         Self {
             profile,
-            provider,
-            text,
-            raw_response: RawResponse { model },
+            provider: provider.into(),
+            text: text.into(),
+            raw_response: RawResponse { model: model.into() },
             metadata: Metadata {
                 task_id: work.key.id.as_str(),
                 sub_id: work.step.as_str(),
@@ -69,28 +105,64 @@ impl<'a> Output<'a> {
             context: Refs { refs },
             passages: None,
             citations: Vec::new(),
+            own: BTreeMap::new(),
+            fault: None,
         }
     }
 
-    pub(super) fn usage(mut self, usage: Option<Usage>) -> Self {
+    /// Its words.
+    pub fn text(mut self, text: impl Into<Cow<'a, str>>) -> Self {
+        self.text = text.into();
+        self
+    }
+
+    /// A model's answer: its words, and who gave them at which price. What it cites is [`Output::citations`]' to say.
+    pub fn answered(mut self, by: &'a Generated) -> Self {
+        self.provider = Cow::Borrowed(&by.provider);
+        self.raw_response.model = Cow::Borrowed(&by.model);
+        self.text(by.text.trim()).usage(by.usage)
+    }
+
+    /// What the words took.
+    pub fn usage(mut self, usage: Option<Usage>) -> Self {
         self.metadata.usage = usage;
         self
     }
 
-    pub(super) fn passages(mut self, passages: Vec<Passage>) -> Self {
-        self.passages = Some(passages);
+    /// The evidence for the steps to come, best first; as much of it as there is room for.
+    pub fn passages(mut self, passages: Vec<Passage>) -> Self {
+        self.passages = Some(bounded(passages));
+        self
+    }
+
+    /// A field of the agent's own, beside those that every output has.
+    pub fn field(mut self, name: &'static str, value: impl Serialize) -> Self {
+        let taken = || format!("the field {name:?} is one that every output has");
+        match serde_json::to_value(value) {
+            Ok(_) if TAKEN.contains(&name) => self.fault = Some(taken()),
+            Ok(value) => drop(self.own.insert(name, value)),
+            Err(error) => self.fault = Some(format!("the field {name:?} has no JSON form: {error}")),
+        }
         self
     }
 
     /// Cites passages by file, line and their first words.
-    pub(super) fn citations(mut self, cited: &[Passage]) -> Self {
+    pub fn citations(mut self, cited: &[Passage]) -> Self {
         self.citations = cited.iter().map(citation).collect();
         self
     }
 
-    pub(super) fn json(&self) -> Result<Json, AgentError> {
-        Json::of(self).map_err(|error| {
-            let message = format!("{}: the output has no JSON form ({error})", self.metadata.command);
+    /// As the JSON that [`Agent::perform`](super::Agent::perform) gives back.
+    ///
+    /// # Errors
+    /// [`AgentError::Fatal`] when a field of the agent's own has no JSON form, or a name that is taken.
+    pub fn json(&self) -> Result<Json, AgentError> {
+        let made = match &self.fault {
+            Some(fault) => Err(fault.clone()),
+            None => Json::of(self).map_err(|error| error.to_string()),
+        };
+        made.map_err(|error| {
+            let message = format!("{}: the output cannot be written: {error}", self.metadata.command);
             AgentError::Fatal(Failure::new(ErrorCode::InternalError, message))
         })
     }

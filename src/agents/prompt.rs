@@ -7,7 +7,7 @@ use super::citations::{gather, resolve};
 use super::output::Output;
 use super::reading::Reading;
 use super::{Agent, AgentError, Think, Thought};
-use crate::messages::{Generated, ModelError, Passage, Phase, Work};
+use crate::messages::{Generated, Passage, Phase, Work};
 use crate::task::{Capability, ErrorCode, Failure, Json};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -129,7 +129,7 @@ impl PromptAgent {
         let passages = gather(&readings);
         let thought = self.thought(work, &readings, passages.clone())?;
         think.progress(Phase::Model);
-        let generated = think.think(thought).await.map_err(|error| model_failure(work, error))?;
+        let generated = think.think(thought).await.map_err(|error| AgentError::of_model(work, error))?;
         think.progress(Phase::Thinking);
         self.output(work, generated, &passages)
     }
@@ -201,16 +201,6 @@ fn prompts(
         added.map(|()| Prompt::Rendered(name)).map_err(|error| TemplateError::new(capability, role, &error))
     };
     Ok(Prompts { system: prompt("system", system)?, user: prompt("user", user)? })
-}
-
-fn model_failure(work: &Work, error: ModelError) -> AgentError {
-    let failed = |code| Failure::new(code, format!("{}: {error}", work.capability));
-    match error {
-        ModelError::Retryable(_) => AgentError::Retryable(failed(ErrorCode::InternalError)),
-        ModelError::Fatal(_) => AgentError::Fatal(failed(ErrorCode::InternalError)),
-        ModelError::Crashed(_) => AgentError::Crashed(failed(ErrorCode::Crashed)),
-        ModelError::Lost(loss) => AgentError::Lost(loss),
-    }
 }
 
 #[cfg(test)]

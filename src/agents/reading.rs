@@ -10,18 +10,18 @@ use std::sync::Arc;
 /// One earlier output, as far as agents understand it.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
-pub(super) struct Reading {
+pub struct Reading {
     /// Its words; empty when there are none.
-    pub(super) text: Arc<str>,
+    pub text: Arc<str>,
     /// The passages that it found.
-    pub(super) passages: Vec<Passage>,
+    pub passages: Vec<Passage>,
     /// The passages that it cited.
-    pub(super) citations: Vec<Passage>,
+    pub citations: Vec<Passage>,
 }
 
 impl Reading {
     /// Reads all earlier outputs of a step, in their order.
-    pub(super) fn all(earlier: &[Earlier]) -> Vec<Self> {
+    pub fn all(earlier: &[Earlier]) -> Vec<Self> {
         earlier.iter().map(|earlier| Self::of(&earlier.output)).collect()
     }
 

@@ -89,7 +89,8 @@ impl Mock {
         self.calls.lock().get(capability).copied().unwrap_or_default()
     }
 
-    fn count(&self, capability: &Capability) -> u64 {
+    /// Takes the next number of a capability's calls, from 1.
+    pub(crate) fn count(&self, capability: &Capability) -> u64 {
         let mut calls = self.calls.lock();
         let count = calls.entry(capability.clone()).or_default();
         *count += 1;
@@ -98,13 +99,22 @@ impl Mock {
 
     /// The call's number is taken when it begins, so the script's order is the order of arrival.
     async fn answer(&self, call: &Generate) -> Result<Generated, ModelError> {
-        let number = self.count(&call.capability);
+        self.answer_numbered(call, self.count(&call.capability)).await
+    }
+
+    /// Answers the call of this number as the settings say.
+    pub(crate) async fn answer_numbered(&self, call: &Generate, number: u64) -> Result<Generated, ModelError> {
         let latency = self.settings.script.latency(&call.capability).unwrap_or(self.settings.latency);
         if !latency.is_zero() {
             tokio::time::sleep(latency).await;
         }
+        Self::carry_out(call, number, self.settings.script.fault(&call.capability, number)).await
+    }
+
+    /// Answers at once, or as the fault has it.
+    pub(crate) async fn carry_out(call: &Generate, number: u64, fault: Option<Fault>) -> Result<Generated, ModelError> {
         let name = call.capability.as_str();
-        match self.settings.script.fault(&call.capability, number) {
+        match fault {
             None => Ok(generated(call, &answer_text(name, &call.question))),
             Some(Fault::Malformed) => Ok(generated(call, MALFORMED)),
             Some(Fault::Error) => Err(ModelError::Retryable(

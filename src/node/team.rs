@@ -4,8 +4,11 @@
 use crate::agents::{Agent, Corpus, CorpusError, OWN_DOCUMENTS, PromptAgent, Retriever, TemplateError};
 use crate::llm::ProviderKind;
 use crate::settings::Settings;
-use crate::task::{AgentId, Capability};
+use crate::task::{AgentId, Capability, InvalidId};
 use std::sync::Arc;
+
+/// Steps at once of an agent that says nothing else, as in the settings.
+const SLOTS: u32 = 4;
 
 /// One agent of a team.
 #[derive(Clone)]
@@ -22,6 +25,24 @@ pub struct TeamMember {
     pub description: Arc<str>,
     /// What it does.
     pub agent: Arc<dyn Agent>,
+}
+
+impl TeamMember {
+    /// An agent of the caller's own: its name, what it can do, and what does it. It gets four slots, and its name for
+    /// a profile; the fields say more where that is not right.
+    ///
+    /// # Errors
+    /// [`InvalidId`] when the name or the capability is too short or too long.
+    pub fn new(id: &str, capability: &str, agent: impl Agent) -> Result<Self, InvalidId> {
+        Ok(Self {
+            id: AgentId::parse(id)?,
+            capabilities: vec![Capability::parse(capability)?],
+            slots: SLOTS,
+            profile: id.trim().into(),
+            description: capability.trim().into(),
+            agent: Arc::new(agent),
+        })
+    }
 }
 
 /// Why a team cannot be put together.

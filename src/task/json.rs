@@ -32,6 +32,12 @@ impl Json {
         Self(RawValue::NULL.to_owned().into())
     }
 
+    /// `{}`.
+    pub fn empty() -> Self {
+        // An object without entries always has a JSON form.
+        Self::from_text("{}".to_owned()).unwrap_or_else(|_| Self::null())
+    }
+
     /// The text.
     pub fn text(&self) -> &str {
         self.0.get()

@@ -1,7 +1,7 @@
 //! What a client hands in: objective, context and options, parsed and bounded, with the digest that makes a repeated
 //! submission recognisable. Nothing here decides anything; `plan` and `decide` do.
 
-use super::id::{IdempotencyKey, Scope, TaskKey};
+use super::id::{IdempotencyKey, Scope, TaskId, TaskKey, Tenant};
 use super::json::Json;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -114,6 +114,17 @@ impl Digest {
 }
 
 impl Submission {
+    /// A task of the default tenant with this id and question, without context and with the default options.
+    pub fn new(id: TaskId, objective: impl Into<Arc<str>>) -> Self {
+        Self {
+            key: TaskKey { tenant: Tenant::default(), id },
+            id_given: true,
+            idempotency_key: None,
+            request: Request { objective: objective.into(), context: Json::empty() },
+            options: Options::default(),
+        }
+    }
+
     /// The digest that tells equal submissions from different ones. Object keys are taken in order and white space is
     /// not, so the same JSON written another way is equal.
     ///

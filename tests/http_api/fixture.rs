@@ -4,24 +4,17 @@ use crate::master::Master;
 use callboard::actors::{Address, Restarts, Spec, Tree, run, spawn_task, supervise};
 use callboard::http::{Api, ApiOptions, Readiness, Server, ServerOptions, StopHandle};
 use callboard::messages::{CallContext, Receipt, StepOutcome, StepResult};
-use callboard::store::{Clock, MemoryStore, Store};
+use callboard::store::{MemoryStore, Store};
 use callboard::task::{
     AgentId, At, Capability, Failure, Fleet, Incarnation, Json, Member, StepId, TaskId, TaskKey, Tenant,
 };
+use callboard::testkit::TestClock;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// The moment at which everything here happens.
 pub const NOW: At = At(1_767_225_600_000);
-
-struct StandingClock;
-
-impl Clock for StandingClock {
-    fn now(&self) -> At {
-        NOW
-    }
-}
 
 /// What differs between tests.
 pub struct Setup {
@@ -57,7 +50,7 @@ pub struct World {
 /// Runs a test against a server of its own.
 pub fn with_world(setup: Setup, test: impl AsyncFnOnce(&World)) {
     run(async {
-        let store = Arc::new(MemoryStore::new(Arc::new(StandingClock)));
+        let store = Arc::new(MemoryStore::new(Arc::new(TestClock::at(NOW))));
         let (tree, _root) = Tree::new(Restarts { max: 100, within: Duration::from_secs(60) });
         let fleet = Arc::new(fleet(setup.agents));
         let (kept, max_open) = (store.clone(), setup.max_open);

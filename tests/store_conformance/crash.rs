@@ -5,6 +5,7 @@ use crate::durable::House;
 use crate::schedules::{folded, follows, random_input};
 use crate::subject::{first, fleet, key, next, options, run, submission};
 use callboard::store::{Clock, Committed, SqliteStore, Store};
+use callboard::testkit::TestClock;
 use futures_util::future::join_all;
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
@@ -16,14 +17,14 @@ const ROOM: &str = "CALLBOARD_TEST_CRASH_ROOM";
 #[test]
 fn commits_until_it_is_killed() {
     let Ok(room) = std::env::var(ROOM) else { return };
-    let clock = crate::subject::HandClock::new();
+    let clock = std::sync::Arc::new(TestClock::default());
     let mut options = options(room.into(), &clock);
     options.checkpoint_pages = 64;
     let store = SqliteStore::open(options).unwrap();
     run(join_all((0..16).map(|lane| commit_for_ever(&store, &clock, lane))));
 }
 
-async fn commit_for_ever(store: &SqliteStore, clock: &crate::subject::HandClock, lane: u64) {
+async fn commit_for_ever(store: &SqliteStore, clock: &TestClock, lane: u64) {
     let mut random = fastrand::Rng::with_seed(lane ^ u64::from(std::process::id()));
     for n in 0.. {
         let id = format!("{}-{lane}-{n}", std::process::id());

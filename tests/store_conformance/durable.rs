@@ -3,25 +3,26 @@
 use crate::beside::record;
 use crate::schedules::{folded, follows, random_input};
 use crate::subject::{
-    HandClock, START, agent, capability, commit_id, feed, first, fleet, incarnation, key, live, named, next, options,
-    run, step, submission, succeeded, take,
+    START, agent, capability, commit_id, feed, first, fleet, incarnation, key, live, named, next, options, run, step,
+    submission, succeeded, take,
 };
 use callboard::store::{
     Clash, Clock, Commit, Committed, ListQuery, Reservation, Spend, SqliteOptions, SqliteStore, Store, StoreError,
 };
 use callboard::task::{At, AttemptNo, CallId, Capability, Input, Json, Lease, Scope, Tenant};
+use callboard::testkit::TestClock;
 use rusqlite::Connection;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 pub struct House {
     pub folder: tempfile::TempDir,
-    pub clock: Arc<HandClock>,
+    pub clock: Arc<TestClock>,
 }
 
 impl House {
     pub fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap(), clock: HandClock::new() }
+        Self { folder: tempfile::tempdir().unwrap(), clock: Arc::new(TestClock::default()) }
     }
 
     pub fn path(&self) -> PathBuf {

@@ -1,50 +1,37 @@
 //! What the checks have in hand: a store with a clock of theirs, and short ways to make commits.
 
 use callboard::store::{
-    Clock, Commit, Committed, Durability, MemoryStore, SqliteOptions, SqliteStore, Store, SubmissionRecord,
+    Commit, Committed, Durability, MemoryStore, SqliteOptions, SqliteStore, Store, SubmissionRecord,
 };
 use callboard::task::{
     AgentId, At, AttemptEnd, Capability, CommitId, Decision, ErrorCode, Failure, Fleet, IdempotencyKey, Incarnation,
     Input, Json, Limits, Member, Options, Outcome, Payload, Pipeline, Priority, Report, Request, Stage, StepId,
     Submission, Task, TaskId, TaskKey, Tenant, Timer, TimerId, World, accept, decide, effects, timers,
 };
+use callboard::testkit::{FaultyStore, StoreFaults, TestClock};
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-pub const START: u64 = 1_700_000_000_000;
-
-/// A clock that stands still until it is moved.
-pub struct HandClock(AtomicU64);
-
-impl HandClock {
-    pub fn new() -> Arc<Self> {
-        Arc::new(Self(AtomicU64::new(START)))
-    }
-
-    pub fn advance(&self, ms: u64) {
-        self.0.fetch_add(ms, Ordering::SeqCst);
-    }
-}
-
-impl Clock for HandClock {
-    fn now(&self) -> At {
-        At(self.0.load(Ordering::SeqCst))
-    }
-}
+pub const START: u64 = TestClock::START.0;
 
 /// A store under test.
 pub struct Subject {
     pub store: Arc<dyn Store>,
-    pub clock: Arc<HandClock>,
+    pub clock: Arc<TestClock>,
     _folder: Option<tempfile::TempDir>,
 }
 
 impl Subject {
     pub fn memory() -> Self {
-        let clock = HandClock::new();
+        let clock = Arc::new(TestClock::default());
         Self { store: Arc::new(MemoryStore::new(clock.clone())), clock, _folder: None }
+    }
+
+    pub fn memory_in_faults() -> Self {
+        let bare = Self::memory();
+        Self { store: Arc::new(FaultyStore::new(bare.store, StoreFaults::default())), ..bare }
     }
 
     pub fn sqlite_relaxed() -> Self {
@@ -57,13 +44,13 @@ impl Subject {
 
     fn sqlite(durability: Durability) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let clock = HandClock::new();
+        let clock = Arc::new(TestClock::default());
         let options = SqliteOptions { durability, ..options(folder.path().join("callboard.db"), &clock) };
         Self { store: Arc::new(SqliteStore::open(options).unwrap()), clock, _folder: Some(folder) }
     }
 }
 
-pub fn options(path: PathBuf, clock: &Arc<HandClock>) -> SqliteOptions {
+pub fn options(path: PathBuf, clock: &Arc<TestClock>) -> SqliteOptions {
     SqliteOptions { clock: clock.clone(), ..SqliteOptions::new(path) }
 }
 

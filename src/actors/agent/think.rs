@@ -10,7 +10,8 @@ use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// What a step is busy with, and since when. Shared by the step's child and the actor that beats for it.
 pub(super) struct Progress(Mutex<(Phase, Option<CallId>, Instant)>);
@@ -77,7 +78,7 @@ impl Think for GatewayThink {
             provider: self.provider.clone(),
         };
         // The deadline of the message that brought the work was for accepting it.
-        let context = CallContext { deadline: Some(self.until), ..self.context.clone() };
+        let context = CallContext { deadline: Some(self.until.into()), ..self.context.clone() };
         let asked = self.gateway.ask(message, context, self.until.saturating_duration_since(Instant::now()));
         Box::pin(async move {
             let answer = asked.await;

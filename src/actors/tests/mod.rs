@@ -241,4 +241,51 @@ async fn whatever_panics_after_a_panic_harms_nobody_else() {
     address.node().stopped().await;
     assert_eq!(count(&neighbour).await, Ok(1));
 }
-mod company;
+
+// === Killed from outside ===
+
+#[actix::test]
+async fn a_killed_actor_crashes_like_any_other_and_escalates_like_any_other() {
+    tokio::time::pause();
+    let (tree, mut root) = Tree::new(Restarts::NONE);
+    let address = supervise(&tree.root(), counter("a").restarts(2, SOON).back_off(MS, MS));
+    assert_eq!(count(&address).await, Ok(1));
+    let (_never, wait) = oneshot::channel();
+    let waiting = address.actor_ref().ask(Wait(wait), context(), SOON);
+    tokio::task::yield_now().await;
+    assert!(tree.kill("root/a"));
+    let queued = address.actor_ref::<Count>().ask(Count, context(), SOON);
+    assert_eq!((waiting.await, queued.await), (Err(CallError::Crashed), Ok(1)));
+    let view = tree.snapshot();
+    let node = find(&view, "a").expect("it is in the tree");
+    assert_eq!((node.state, node.restarts), (NodeState::Running, 1));
+    assert_eq!(&*node.last_failure.as_ref().expect("it says why").text, "killed from outside");
+    for _ in 0..2 {
+        assert!(tree.kill("root/a"));
+        tokio::time::sleep(MS * 10).await;
+    }
+    let down = root.failed().await;
+    assert_eq!((&*down.path, &*down.reason, down.restarts), ("root/a", "killed from outside", 2));
+    assert!(!tree.kill("root/a"), "it has ended");
+}
+
+#[actix::test]
+async fn a_killed_task_panicked_and_neither_groups_nor_strangers_can_be_killed() {
+    let (tree, _root) = Tree::new(Restarts::NONE);
+    let group = tree.root().group("agents", Restarts::NONE);
+    let task = spawn_task(&group, "step", std::future::pending::<()>());
+    assert!(!tree.kill("root/agents") && !tree.kill("root/nobody") && !tree.kill("root"));
+    assert!(tree.kill("root/agents/step"));
+    assert_eq!(task.await, TaskEnd::Panicked("killed from outside".into()));
+}
+
+#[actix::test]
+async fn an_actor_that_is_down_is_not_killed_once_more() {
+    tokio::time::pause();
+    let (tree, _root) = Tree::new(Restarts::NONE);
+    let address = supervise(&tree.root(), counter("a").back_off(SOON, SOON));
+    crash(&address).await;
+    assert!(tree.kill("root/a"));
+    assert_eq!(address.actor_ref().ask(Count, context(), SOON * 10).await, Ok(1));
+    assert_eq!(find(&tree.snapshot(), "a").map(|node| node.restarts), Some(1));
+}

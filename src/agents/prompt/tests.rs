@@ -3,9 +3,10 @@
 use super::super::testing::{Recorder, earlier, output_of, passage, work};
 use super::super::{Corpus, Retriever};
 use super::*;
-use crate::llm::{MockSettings, Provider, ProviderKind, provider};
-use crate::messages::{Earlier, Generate, Usage};
-use crate::task::{CallId, StepId};
+use crate::llm::{MockSettings, ProviderKind, provider};
+use crate::messages::{Earlier, ModelError, Usage};
+use crate::task::StepId;
+use crate::testkit::Alone;
 use serde_json::{Value, json};
 
 fn agent() -> PromptAgent {
@@ -131,36 +132,15 @@ async fn broken_templates_are_refused_and_gaps_are_fatal() {
     assert_eq!((&*think.thought().system_prompt, &*think.thought().user_prompt), ("Be terse.", "why?!"));
 }
 
-/// The port with a real provider behind it and nothing in between.
-struct Direct(Arc<dyn Provider>, Capability);
-
-impl Think for Direct {
-    fn think(&self, thought: Thought) -> BoxFuture<'_, Result<Generated, ModelError>> {
-        let call = Generate {
-            call: CallId::trusted("c-1"),
-            capability: self.1.clone(),
-            system_prompt: thought.system_prompt,
-            user_prompt: thought.user_prompt,
-            question: thought.question,
-            passages: thought.passages,
-            provider: None,
-        };
-        Box::pin(async move { self.0.generate(&call).await })
-    }
-
-    fn progress(&self, _: Phase) {}
-}
-
 /// Runs the four stages as a master would, over these documents.
 async fn run(kind: ProviderKind, documents: crate::agents::EmbeddedDocuments, question: &str) -> Vec<Value> {
     let (thinker, retriever) = (agent(), Retriever::new(Corpus::embedded(documents)));
-    let provider = provider(kind, &MockSettings::default());
+    let port = Alone::thinking_with(provider(kind, &MockSettings::default()));
     let mut earlier = Vec::new();
     for capability in ["analyze", "retrieve", "evaluate", "finalize"] {
         let work = work(capability, question, earlier.clone());
-        let think = Direct(provider.clone(), work.capability.clone());
         let agent: &dyn Agent = if capability == "retrieve" { &retriever } else { &thinker };
-        let output = agent.perform(&work, &think).await.unwrap();
+        let output = Json::of(&port.perform(agent, &work).await.unwrap()).unwrap();
         let step = StepId::trusted(format!("0198c0de-0000-7000-8000-000000000000-P{}", earlier.len() + 1));
         earlier.push(Earlier { step, capability: work.capability, output });
     }
