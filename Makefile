@@ -42,5 +42,8 @@ lint: setup ## Format, clippy, dependencies, documentation
 bench: build ## Whole tasks per second on this machine, three rounds, with medians
 	@scripts/bench.sh
 
+bench-parts: setup ## The core, the actor layer and the stores by themselves, with criterion
+	cargo bench --locked
+
 clean: ## Remove what was built
 	cargo clean
