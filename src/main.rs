@@ -11,6 +11,7 @@ use cli::exit::{Outcome, report};
 use std::process::ExitCode;
 
 /// Tasks are many small pieces that live for a moment; the C library's allocator takes a tenth more processor for them.
+#[cfg(not(feature = "system-allocator"))]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

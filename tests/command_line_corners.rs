@@ -230,3 +230,43 @@ fn a_benchmark_with_failures_reports_and_fails() {
     assert_eq!((code, line["errors"].as_u64()), (Some(1), Some(2)), "{words}");
     assert!(words.contains("2 of 6 tasks went wrong"), "{words}");
 }
+
+#[test]
+fn a_crowd_is_queued_done_and_counted() {
+    for store in ["memory:", "sqlite:"] {
+        let queued = ["bench", "--queued", "60", "--concurrency", "4", "--log", "off", "--store", store];
+        let (code, out, words) = run(&queued);
+        assert_eq!(code, Some(0), "{words}");
+        let line: Value = serde_json::from_str(&out).unwrap();
+        assert_eq!((line["tasks"].as_u64(), line["lost"].as_u64()), (Some(60), Some(0)), "{line}");
+        for name in ["list_p99_ms", "read_p99_ms", "submit_p99_ms"] {
+            assert!(line["many"][name].as_f64().unwrap() > 0.0, "{name}: {line}");
+        }
+        assert!(line["done_per_s"].as_f64().unwrap() > 0.0 && words.contains("60 tasks queued"), "{line} {words}");
+    }
+    let failing = ["bench", "--queued", "30", "--concurrency", "4", "--log", "off", "--store", "memory:"];
+    let (code, out, words) = run(&[&failing[..], &["--mock-script", "analyze:fatal@3"]].concat());
+    let lost = serde_json::from_str::<Value>(&out).unwrap()["lost"].as_u64().unwrap();
+    assert!(code == Some(1) && (1..=30).contains(&lost), "{out} {words}");
+    assert!(words.contains(&format!("{lost} of 30 tasks went wrong")), "{words}");
+}
+
+#[test]
+fn finished_tasks_are_looked_at_beside_few_and_many() {
+    let finished = ["bench", "--finished", "40", "--concurrency", "4", "--log", "off", "--store", "sqlite:"];
+    let (code, out, words) = run(&finished);
+    assert_eq!(code, Some(0), "{words}");
+    let line: Value = serde_json::from_str(&out).unwrap();
+    let beside = |when: &str| line[when]["beside"].as_u64();
+    assert_eq!((beside("few"), beside("many"), line["lost"].as_u64()), (Some(20), Some(40), Some(0)), "{line}");
+    assert!(words.contains("40 tasks finished"), "{words}");
+}
+
+#[test]
+fn all_at_once_means_as_many_clients_as_tasks() {
+    let (code, out, words) = run(&["bench", "--at-once", "25", "--log", "off", "--store", "memory:"]);
+    assert_eq!(code, Some(0), "{words}");
+    let line: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((line["tasks"].as_u64(), line["concurrency"].as_u64()), (Some(25), Some(25)), "{line}");
+    assert_eq!(run(&["bench", "--at-once", "25", "--queued", "5"]).0, Some(2));
+}

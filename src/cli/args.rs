@@ -210,7 +210,10 @@ provider is mock and --slots equals --concurrency unless given. The log goes to 
 
 Examples:
   callboard bench --tasks 2000 --concurrency 64 2>/dev/null
-  callboard bench --via http --store memory: --log off")]
+  callboard bench --via http --store memory: --log off
+  callboard bench --at-once 1000
+  callboard bench --queued 100000 --log off
+  callboard bench --finished 1000000 --log off")]
 pub struct BenchArgs {
     /// How many tasks are measured
     #[arg(long, value_name = "N", default_value = "1000")]
@@ -221,6 +224,15 @@ pub struct BenchArgs {
     /// How tasks are handed in
     #[arg(long, value_enum, default_value = "process")]
     pub via: Via,
+    /// Instead: so many tasks, all under way at once
+    #[arg(long, value_name = "N", conflicts_with_all = ["tasks", "concurrency"])]
+    pub at_once: Option<NonZeroU32>,
+    /// Instead: so many tasks queued while no agent goes on, then all of them done
+    #[arg(long, value_name = "N", conflicts_with_all = ["tasks", "via", "at_once"])]
+    pub queued: Option<NonZeroUsize>,
+    /// Instead: listing, reading and submitting beside so many finished tasks, against the same beside 1,000
+    #[arg(long, value_name = "N", conflicts_with_all = ["tasks", "via", "at_once", "queued"])]
+    pub finished: Option<NonZeroUsize>,
     #[command(flatten)]
     pub team: TeamArgs,
 }

@@ -3,12 +3,13 @@
 
 mod drive;
 mod measure;
+mod scale;
 
 use super::args::{BenchArgs, Via};
 use super::environment::{Environment, Talk};
 use super::exit::{Code, Exit, Outcome};
 use super::host::{Host, hosted, on_a_thread, settings};
-use super::output::print;
+use super::output::{note, print};
 use callboard::settings::{Settings, StoreUrl};
 use callboard::store::{Stats, Store};
 use drive::{Driven, OBJECTIVE, Way, drive};
@@ -70,6 +71,13 @@ pub fn bench(mut args: BenchArgs, environment: &Environment) -> Outcome {
     let place = Place::choose(args.team.store.as_deref())?;
     // What was typed may be the short form.
     args.team.store = Some(place.store.clone());
+    if let Some(at_once) = args.at_once {
+        args.concurrency = at_once;
+        args.tasks = at_once.try_into().map_err(Exit::internal)?;
+    }
+    if args.queued.is_some() || args.finished.is_some() {
+        return scale::scale(&args, environment);
+    }
     let beneath = vec![("provider", "mock".to_owned()), ("slots", args.concurrency.to_string())];
     let settings = settings(&args.team, beneath, environment, Talk::Usual)?;
     let choices = choices(&args, &settings);
@@ -82,6 +90,16 @@ pub fn bench(mut args: BenchArgs, environment: &Environment) -> Outcome {
     })?;
     let line = serde_json::to_string(&report).map_err(Exit::internal)?;
     print(&line)?;
+    note(&format!(
+        "{} tasks in {} s: {} tasks/s, p50 {} ms, p99 {} ms, {} µs of processor per task, {} errors",
+        report.tasks,
+        report.elapsed_s,
+        report.tasks_per_s,
+        report.p50_ms,
+        report.p99_ms,
+        report.cpu_us_per_task,
+        report.errors
+    ));
     match failure {
         None => Ok(()),
         Some(why) => {

@@ -7,7 +7,7 @@ use super::environment::{Environment, Talk};
 use super::exit::{Exit, Outcome};
 use super::signals::Signals;
 use callboard::actors::run;
-use callboard::node::{Callboard, Serve, default_team};
+use callboard::node::{Callboard, Serve, TeamMember, default_team};
 use callboard::settings::{Overrides, Settings};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -38,10 +38,11 @@ pub fn settings(team: &TeamArgs, beneath: Overrides, environment: &Environment, 
 
 impl Host {
     /// Starts it.
-    async fn start(mut settings: Settings) -> Result<Self, Exit> {
+    async fn start(mut settings: Settings, prepare: impl FnOnce(&mut [TeamMember])) -> Result<Self, Exit> {
         let key = uuid::Uuid::now_v7().simple().to_string();
         settings.api_keys = Some(format!("{key}=default").parse().map_err(Exit::internal)?);
-        let team = default_team(&settings).map_err(callboard::node::StartError::from)?;
+        let mut team = default_team(&settings).map_err(callboard::node::StartError::from)?;
+        prepare(&mut team);
         let callboard = Callboard::start(&settings, team, Serve::Http).await?;
         let address = callboard.address().ok_or_else(|| Exit::internal("the server has no address"))?;
         let client = Client::new(&format!("http://{address}"), Some(&key))?;
@@ -56,10 +57,19 @@ where
     W: FnOnce(&Host, CancellationToken) -> F,
     F: Future<Output = Result<T, Exit>>,
 {
+    hosted_with(settings, |_| {}, work)
+}
+
+/// The same, with a team that was changed before it starts.
+pub fn hosted_with<T, W, F>(settings: Settings, prepare: impl FnOnce(&mut [TeamMember]), work: W) -> Result<T, Exit>
+where
+    W: FnOnce(&Host, CancellationToken) -> F,
+    F: Future<Output = Result<T, Exit>>,
+{
     let whole = async {
         let mut signals = Signals::listen()?;
         let mut host = tokio::select! {
-            host = Host::start(settings) => host?,
+            host = Host::start(settings, prepare) => host?,
             signal = signals.next() => signal.exit_at_once(),
         };
         let interrupted = CancellationToken::new();

@@ -105,12 +105,18 @@ struct Answer<'a> {
     text: Cow<'a, str>,
 }
 
-async fn by_message(submit: &ActorRef<Submit>, store: &dyn Store) -> Result<(), String> {
+/// Hands one task in; gives its key once it is accepted.
+pub async fn submit_one(submit: &ActorRef<Submit>) -> Result<TaskKey, String> {
     let submission = submission()?;
     let key = submission.key.clone();
     let context = CallContext { task: Some(key.clone()), ..CallContext::default() };
     let submitted = submit.ask(Submit(submission), context, ANSWER_TIMEOUT).await;
     submitted.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+    Ok(key)
+}
+
+async fn by_message(submit: &ActorRef<Submit>, store: &dyn Store) -> Result<(), String> {
+    let key = submit_one(submit).await?;
     let mut wake = store.wake(&key);
     let task = loop {
         // Before the load, so that a change after it wakes.
@@ -137,7 +143,7 @@ fn submission() -> Result<Submission, String> {
 }
 
 /// The answer itself, wherever the store keeps it.
-async fn read_back(store: &dyn Store, task: &Task) -> Result<(), String> {
+pub async fn read_back(store: &dyn Store, task: &Task) -> Result<(), String> {
     let outcome = task.end.as_ref().map(|end| &end.outcome);
     let Some(TaskOutcome::Succeeded(Some(last))) = outcome else { return Err(format!("it ended as {outcome:?}")) };
     let StepState::Succeeded { output, .. } = &task.step(*last).1.state else {

@@ -19,11 +19,16 @@ pub fn cpu_time() -> Duration {
 
 /// The most memory that this process ever had, where the system says it.
 pub fn peak_rss_mb() -> Option<f64> {
-    high_water_mb(&std::fs::read_to_string("/proc/self/status").ok()?)
+    status_mb(&std::fs::read_to_string("/proc/self/status").ok()?, "VmHWM:")
 }
 
-fn high_water_mb(status: &str) -> Option<f64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+/// The memory that this process has now, where the system says it.
+pub fn rss_mb() -> Option<f64> {
+    status_mb(&std::fs::read_to_string("/proc/self/status").ok()?, "VmRSS:")
+}
+
+fn status_mb(status: &str, name: &str) -> Option<f64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     let kib: f64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
     Some(rounded(kib / 1024.0))
 }
@@ -78,8 +83,8 @@ mod tests {
 
     #[test]
     fn the_high_water_mark_is_found() {
-        assert_eq!(high_water_mb("VmPeak:\t 1 kB\nVmHWM:\t    2048 kB\n"), Some(2.0));
-        assert_eq!(high_water_mb("VmPeak:\t 1 kB\n"), None);
+        assert_eq!(status_mb("VmPeak:\t 1 kB\nVmHWM:\t    2048 kB\n", "VmHWM:"), Some(2.0));
+        assert_eq!(status_mb("VmPeak:\t 1 kB\n", "VmHWM:"), None);
     }
 
     #[test]
