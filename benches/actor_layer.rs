@@ -61,6 +61,10 @@ impl Handle<Add> for Sum {
 
 // === The benches ===
 
+/// The program's own.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();
     let mut group = criterion.benchmark_group("actor_layer");

@@ -8,6 +8,10 @@ use criterion::{Criterion, Throughput};
 use std::hint::black_box;
 use task_life::Desk;
 
+/// The program's own.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();
     decisions(&mut criterion);

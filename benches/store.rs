@@ -19,6 +19,10 @@ use tokio::runtime::Runtime;
 /// Tasks side by side.
 const BATCH: usize = 32;
 
+/// The program's own.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut criterion = Criterion::default().configure_from_args();
