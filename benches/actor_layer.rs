@@ -62,6 +62,7 @@ impl Handle<Add> for Sum {
 // === The benches ===
 
 /// The program's own.
+#[cfg(feature = "mimalloc")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

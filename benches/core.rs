@@ -9,6 +9,7 @@ use std::hint::black_box;
 use task_life::Desk;
 
 /// The program's own.
+#[cfg(feature = "mimalloc")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -20,6 +20,7 @@ use tokio::runtime::Runtime;
 const BATCH: usize = 32;
 
 /// The program's own.
+#[cfg(feature = "mimalloc")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -15,7 +15,7 @@ case $how in
   *) echo "profile: counts or samples, not $how" >&2; exit 2 ;;
 esac
 CARGO_PROFILE_RELEASE_DEBUG=line-tables-only CARGO_PROFILE_RELEASE_STRIP=none CARGO_PROFILE_RELEASE_LTO=off \
-  CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 cargo build --release --locked --features system-allocator --target-dir "$folder"
+  CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 cargo build --release --locked --no-default-features --target-dir "$folder"
 bench=("$folder/release/callboard" bench --tasks "$tasks" --concurrency 32 --store memory: --log off)
 [ $# -eq 0 ] || bench=("$folder/release/callboard" bench --log off "$@")
 case $how in

@@ -25,7 +25,7 @@ use tokio::sync::watch;
 
 /// How many finished tasks are the few; half of all, where there are not many.
 const FEW: usize = 1_000;
-/// How often each call is timed.
+/// How often each call is timed; less often beside fewer tasks.
 const CALLS: usize = 300;
 /// How many tasks a listed page has.
 const PAGE: &str = "50";
@@ -173,7 +173,7 @@ impl Crowd {
         }
         let done = began.elapsed();
         // The calls that were timed handed tasks in as well.
-        let ended = (tasks + CALLS) as f64;
+        let ended = (tasks + calls(tasks)) as f64;
         Ok(Report {
             scenario: "queued",
             tasks,
@@ -261,13 +261,15 @@ impl Crowd {
     }
 
     async fn times(&self, beside: usize, read: &[String]) -> Result<Times, Exit> {
-        let list = timed(async |_| self.client.tasks(&[("limit", PAGE.to_owned())]).await.map(drop)).await?;
+        let list =
+            timed(calls(beside), async |_| self.client.tasks(&[("limit", PAGE.to_owned())]).await.map(drop)).await?;
         if read.is_empty() {
             return Err(Exit::new(Code::Failure, "there is no task to read: ask for at least 2"));
         }
-        let reading = timed(async |call| self.client.result(&read[call % read.len()]).await.map(drop)).await?;
+        let reading =
+            timed(calls(beside), async |call| self.client.result(&read[call % read.len()]).await.map(drop)).await?;
         let body = json!({"objective": OBJECTIVE});
-        let submit = timed(async |_| self.client.submit(&body, Duration::ZERO).await.map(drop)).await?;
+        let submit = timed(calls(beside), async |_| self.client.submit(&body, Duration::ZERO).await.map(drop)).await?;
         Ok(Times {
             beside,
             list_p50_ms: quantile_ms(&list, 0.5),
@@ -280,10 +282,14 @@ impl Crowd {
     }
 }
 
+fn calls(beside: usize) -> usize {
+    CALLS.min(beside.max(1))
+}
+
 /// How long each of the calls took, sorted.
-async fn timed(call: impl AsyncFn(usize) -> Result<(), ClientError>) -> Result<Vec<Duration>, Exit> {
-    let mut took = Vec::with_capacity(CALLS);
-    for number in 0..CALLS {
+async fn timed(calls: usize, call: impl AsyncFn(usize) -> Result<(), ClientError>) -> Result<Vec<Duration>, Exit> {
+    let mut took = Vec::with_capacity(calls);
+    for number in 0..calls {
         let began = Instant::now();
         call(number).await?;
         took.push(began.elapsed());

@@ -87,7 +87,6 @@ pub(super) fn read(text: &str) -> Document {
                 let name = tag.name.to_ascii_lowercase();
                 // In XHTML `<script/>` is a whole element, and `<title/>` too.
                 if let Some(state) = html5gum::naive_next_state(&name).filter(|_| !tag.self_closing) {
-                    tokens.set_last_start_tag(std::str::from_utf8(&name).ok());
                     tokens.set_state(state_of(state, &name));
                 }
                 page.start(&String::from_utf8_lossy(&name), &tag);
