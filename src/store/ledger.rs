@@ -3,8 +3,10 @@
 
 use super::{Balance, Reservation, Spend};
 use crate::task::{At, CallId, Scope};
-use std::collections::{BTreeSet, HashMap};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
+use std::ops::Bound;
 
 /// How long after its expiry a reservation is remembered, in milliseconds: a day. Until then the same call id changes
 /// nothing, and settling it late still replaces what had been counted as spent.
@@ -38,8 +40,8 @@ impl Balance {
 }
 
 /// One call's reservation.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Reserved {
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Reserved {
     /// What it is charged to, each scope once.
     pub scopes: Vec<Scope>,
     /// The upper bound.
@@ -52,7 +54,7 @@ pub(super) struct Reserved {
 
 impl Reserved {
     /// When something must be done about it: at its expiry, and then when it is forgotten.
-    pub fn look_at(&self) -> At {
+    pub(super) fn look_at(&self) -> At {
         match self.stand {
             Stand::Open => self.expires,
             Stand::Expired | Stand::Settled => self.expires.plus(REMEMBERED_MS),
@@ -61,8 +63,9 @@ impl Reserved {
 }
 
 /// How a reservation stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stand {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stand {
     /// It counts as set aside.
     Open,
     /// It counts as spent.
@@ -174,9 +177,31 @@ fn expire<S: Shelf>(shelf: &mut S, now: At) -> Result<(), S::Error> {
 /// A ledger in memory.
 #[derive(Debug, Default)]
 pub(super) struct MemoryShelf {
-    balances: HashMap<Scope, Balance>,
-    calls: HashMap<CallId, Reserved>,
+    balances: BTreeMap<Scope, Balance>,
+    calls: BTreeMap<CallId, Reserved>,
     due: BTreeSet<(At, CallId)>,
+}
+
+impl MemoryShelf {
+    /// Budgets by scope, behind this one.
+    pub fn budgets(&self, after: Option<&Scope>) -> impl Iterator<Item = (&Scope, &Balance)> {
+        self.balances.range::<Scope, _>((after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded))
+    }
+
+    /// Reservations by call, behind this one.
+    pub fn reservations(&self, after: Option<&CallId>) -> impl Iterator<Item = (&CallId, &Reserved)> {
+        self.calls.range::<CallId, _>((after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded))
+    }
+
+    /// Forgets how a scope stands.
+    pub fn forget(&mut self, scope: &Scope) {
+        self.balances.remove(scope);
+    }
+
+    /// How a scope stands, if anything is known of it.
+    pub fn known(&self, scope: &Scope) -> Option<Balance> {
+        self.balances.get(scope).copied()
+    }
 }
 
 impl Shelf for MemoryShelf {

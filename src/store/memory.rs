@@ -1,14 +1,17 @@
 //! The store that forgets: everything in this process's memory, for the demo and for tests. It holds states and events as
 //! they are and serialises nothing.
 
+mod retention;
+mod transfer;
+
 use super::admission::{Known, turned_away};
 use super::index::Index;
 use super::ledger::{self, MemoryShelf};
 use super::roster::Roster;
 use super::watchers::Watchers;
 use super::{
-    Balance, Clock, Commit, Committed, DuePage, ListPage, ListQuery, Listed, Reservation, Spend, Stats, Store,
-    StoreError, StoreFuture, Waiting,
+    Balance, Clock, Commit, Committed, DuePage, ExportPage, ExportPlace, ExportQuery, Imported, ListPage, ListQuery,
+    Listed, Record, Removed, Reservation, RetentionQuery, Spend, Stats, Store, StoreError, StoreFuture, Waiting,
 };
 use crate::messages::AgentRecord;
 use crate::task::{
@@ -49,6 +52,7 @@ struct Kept {
     task: Arc<Task>,
     ordinal: u64,
     digest: Option<Digest>,
+    idempotency_key: Option<IdempotencyKey>,
     commits: Vec<KeptCommit>,
     payloads: HashMap<Arc<str>, Json>,
 }
@@ -64,7 +68,7 @@ struct KeptCommit {
 struct Beside {
     roster: Roster,
     context: BTreeMap<Tenant, BTreeMap<Arc<str>, Json>>,
-    traces: HashMap<(TaskKey, AgentId), Vec<Json>>,
+    traces: BTreeMap<(TaskKey, AgentId), Vec<Json>>,
     ledger: MemoryShelf,
 }
 
@@ -272,6 +276,22 @@ impl Store for MemoryStore {
         })
     }
 
+    fn count_finished(&self, query: RetentionQuery) -> StoreFuture<'_, u64> {
+        Box::pin(async move { self.count_finished_now(&query) })
+    }
+
+    fn remove_finished(&self, query: RetentionQuery, limit: usize) -> StoreFuture<'_, Removed> {
+        Box::pin(async move { self.remove_finished_now(&query, limit) })
+    }
+
+    fn export(&self, query: ExportQuery, from: ExportPlace) -> StoreFuture<'_, ExportPage> {
+        Box::pin(async move { self.export_now(&query, &from) })
+    }
+
+    fn import(&self, record: Record, dry_run: bool) -> StoreFuture<'_, Imported> {
+        Box::pin(async move { self.import_now(record, dry_run) })
+    }
+
     fn check(&self) -> StoreFuture<'_, ()> {
         self.tasks(|_, _| Ok(()))
     }
@@ -325,15 +345,18 @@ impl Tasks {
             let ordinal = self.lists.add(&key, status);
             self.ids.insert(key.id.clone(), key.clone());
             let digest = submission.as_ref().map(|submission| submission.digest);
-            if let Some(name) = submission.and_then(|submission| submission.idempotency_key) {
+            let idempotency_key = submission.and_then(|submission| submission.idempotency_key);
+            if let Some(name) = idempotency_key.clone() {
                 self.submissions.insert((key.tenant.clone(), name), key.clone());
             }
+            self.lists.ended(&task, ordinal);
             let payloads = payloads.into_iter().collect();
             let commits = vec![KeptCommit { id, events }];
-            self.kept.insert(key, Box::new(Kept { task, ordinal, digest, commits, payloads }));
+            self.kept.insert(key, Box::new(Kept { task, ordinal, digest, idempotency_key, commits, payloads }));
         } else if let Some(kept) = self.kept.get_mut(&key) {
             self.lists.moved(&key, kept.ordinal, kept.task.status(), status);
             self.open -= u64::from(status.ended() && kept.task.end.is_none());
+            self.lists.ended(&task, kept.ordinal);
             kept.task = task;
             kept.commits.push(KeptCommit { id, events });
             kept.payloads.extend(payloads);
@@ -375,15 +398,20 @@ impl KeptCommit {
 /// The order in which tasks came, in all and by each of the ways to ask for a part of them.
 #[derive(Default)]
 struct Lists {
-    keys: Vec<TaskKey>,
+    keys: BTreeMap<u64, TaskKey>,
+    /// The newest ordinal.
+    newest: u64,
+    /// What has ended, by when.
+    ended: BTreeSet<(At, u64)>,
     parts: HashMap<(Option<Tenant>, Option<Status>), BTreeSet<u64>>,
 }
 
 impl Lists {
     /// Adds a new task; gives its ordinal, from 1.
     fn add(&mut self, key: &TaskKey, status: Status) -> u64 {
-        self.keys.push(key.clone());
-        let ordinal = self.keys.len() as u64;
+        self.newest += 1;
+        let ordinal = self.newest;
+        self.keys.insert(ordinal, key.clone());
         self.parts.entry((None, None)).or_default().insert(ordinal);
         self.parts.entry((Some(key.tenant.clone()), None)).or_default().insert(ordinal);
         self.join(key, ordinal, status);
@@ -405,11 +433,18 @@ impl Lists {
         }
     }
 
+    /// Notes when a task ended, if it has.
+    fn ended(&mut self, task: &Task, ordinal: u64) {
+        if let Some(end) = &task.end {
+            self.ended.insert((end.at, ordinal));
+        }
+    }
+
     fn page(&self, query: &ListQuery) -> (Vec<&TaskKey>, Option<u64>) {
         let Some(part) = self.parts.get(&(query.tenant.clone(), query.status)) else { return (Vec::new(), None) };
         let mut rest = part.range(..query.before.unwrap_or(u64::MAX)).rev();
         let page: Vec<u64> = rest.by_ref().take(query.limit).copied().collect();
         let next = page.last().copied().filter(|_| rest.next().is_some());
-        (page.into_iter().filter_map(|ordinal| self.keys.get(ordinal as usize - 1)).collect(), next)
+        (page.into_iter().filter_map(|ordinal| self.keys.get(&ordinal)).collect(), next)
     }
 }

@@ -5,12 +5,21 @@ mod admission;
 mod index;
 mod ledger;
 mod memory;
+mod retention;
 mod roster;
 mod sqlite;
+mod transfer;
 mod watchers;
 
+pub use ledger::{Reserved, Stand};
 pub use memory::MemoryStore;
+pub use retention::{Removed, Retention, RetentionQuery};
 pub use sqlite::{Durability, Faults, SqliteOptions, SqliteStore};
+pub use transfer::{
+    BudgetRecord, ContextRecord, Differs, ExportError, ExportPage, ExportPlace, ExportQuery, FORMAT, Header,
+    ImportError, ImportReport, Imported, Importer, KeptSubmission, Line, Lines, Record, Refused, ReservationRecord,
+    TaskRecord, Totals, Unsound,
+};
 
 use crate::messages::AgentRecord;
 use crate::task::{
@@ -18,6 +27,7 @@ use crate::task::{
     Priority, QueueEntry, Scope, Status, Task, TaskKey, Tenant, Timer,
 };
 use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -118,6 +128,28 @@ pub trait Store: Send + Sync + 'static {
 
     /// How a scope stands.
     fn balance(&self, scope: &Scope) -> StoreFuture<'_, Balance>;
+
+    // === Retention ===
+
+    /// How many finished tasks a query means.
+    fn count_finished(&self, query: RetentionQuery) -> StoreFuture<'_, u64>;
+
+    /// Removes finished tasks, those that ended first before the others and at most `limit`, with all that belongs to
+    /// them: log, payloads, traces, their own budget, and the names by which their submission was known. From then on
+    /// there is no such task, and its id is free. It waits behind what is being written, so many small calls hold nobody
+    /// up where one large one would.
+    fn remove_finished(&self, query: RetentionQuery, limit: usize) -> StoreFuture<'_, Removed>;
+
+    // === Moving ===
+
+    /// One page of what a query means. Each task is as it stood at one moment; tasks taken while an export runs may be
+    /// in it or not.
+    fn export(&self, query: ExportQuery, from: ExportPlace) -> StoreFuture<'_, ExportPage>;
+
+    /// Writes a record whole or not at all, unless the store has it or something else in its place. An open task goes on
+    /// here: the leases of its attempts have run out, as after a restart. A task is only taken as sound: see
+    /// [`TaskRecord::check`]. A dry run changes nothing and says what would become of it.
+    fn import(&self, record: Record, dry_run: bool) -> StoreFuture<'_, Imported>;
 
     // === The store itself ===
 
@@ -289,7 +321,7 @@ pub struct DuePage<T> {
 }
 
 /// An amount, spent or to be spent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Spend {
     /// Tokens, in and out together.
     pub tokens: u64,
@@ -307,7 +339,7 @@ pub enum Reservation {
 }
 
 /// How a scope stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Balance {
     /// Its limit, if it has one.
     pub limit: Option<Spend>,

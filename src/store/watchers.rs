@@ -49,6 +49,11 @@ impl Watchers {
             room.tasks.remove(key);
         }
     }
+
+    /// Tells whoever listens to a task that it is gone: their channel closes.
+    pub fn close(&self, key: &TaskKey) {
+        self.0.lock().tasks.remove(key);
+    }
 }
 
 #[cfg(test)]

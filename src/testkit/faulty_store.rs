@@ -5,8 +5,8 @@ use super::clock::StandStill;
 use super::{Call, StoreFaults, Trouble};
 use crate::messages::AgentRecord;
 use crate::store::{
-    Balance, Commit, Committed, DuePage, ListPage, ListQuery, Reservation, Spend, Stats, Store, StoreError,
-    StoreFuture, Waiting,
+    Balance, Commit, Committed, DuePage, ExportPage, ExportPlace, ExportQuery, Imported, ListPage, ListQuery, Record,
+    Removed, Reservation, RetentionQuery, Spend, Stats, Store, StoreError, StoreFuture, Waiting,
 };
 use crate::task::{
     AgentId, At, CallId, Capability, Event, Incarnation, Json, Lease, Scope, Task, TaskKey, Tenant, Timer,
@@ -166,6 +166,22 @@ impl Store for FaultyStore {
 
     fn balance(&self, scope: &Scope) -> StoreFuture<'_, Balance> {
         self.through(Call::Read, self.store.balance(scope))
+    }
+
+    fn count_finished(&self, query: RetentionQuery) -> StoreFuture<'_, u64> {
+        self.through(Call::Read, self.store.count_finished(query))
+    }
+
+    fn remove_finished(&self, query: RetentionQuery, limit: usize) -> StoreFuture<'_, Removed> {
+        self.through(Call::Write, self.store.remove_finished(query, limit))
+    }
+
+    fn export(&self, query: ExportQuery, from: ExportPlace) -> StoreFuture<'_, ExportPage> {
+        self.through(Call::Read, self.store.export(query, from))
+    }
+
+    fn import(&self, record: Record, dry_run: bool) -> StoreFuture<'_, Imported> {
+        self.through(Call::Write, self.store.import(record, dry_run))
     }
 
     fn check(&self) -> StoreFuture<'_, ()> {

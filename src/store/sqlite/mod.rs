@@ -8,9 +8,11 @@ mod faults;
 mod fold;
 mod open;
 mod reader;
+mod retention;
 mod schema;
 mod shared;
 mod shelf;
+mod transfer;
 mod writer;
 
 pub use faults::Faults;
@@ -19,8 +21,8 @@ use super::index::Held;
 use super::ledger;
 use super::watchers::Watchers;
 use super::{
-    Balance, Clock, Commit, Committed, DuePage, ListPage, ListQuery, Reservation, Spend, Stats, Store, StoreError,
-    StoreFuture, SystemClock, Waiting,
+    Balance, Clock, Commit, Committed, DuePage, ExportPage, ExportPlace, ExportQuery, Imported, ListPage, ListQuery,
+    Record, Removed, Reservation, RetentionQuery, Spend, Stats, Store, StoreError, StoreFuture, SystemClock, Waiting,
 };
 use crate::messages::AgentRecord;
 use crate::task::{
@@ -31,6 +33,7 @@ use commit::CommitWork;
 use error::Fault;
 use lru::LruCache;
 use parking_lot::Mutex;
+use retention::RemovalWork;
 use rusqlite::Connection;
 use shared::{Counts, Shared};
 use std::collections::HashSet;
@@ -40,6 +43,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
+use transfer::ImportWork;
 use writer::{Desk, Job, Piece, Setup, Writer};
 
 /// How many pieces of work wait for the writer, and queries for the readers, before callers wait to hand theirs over.
@@ -414,6 +418,34 @@ impl Store for SqliteStore {
         self.write(move |desk| {
             let now = desk.now;
             ledger::balance(desk, &scope, now)
+        })
+    }
+
+    fn count_finished(&self, query: RetentionQuery) -> StoreFuture<'_, u64> {
+        self.read(move |conn| retention::count(conn, &query))
+    }
+
+    fn remove_finished(&self, query: RetentionQuery, limit: usize) -> StoreFuture<'_, Removed> {
+        Box::pin(async move {
+            let mut meant = self.read_now(move |conn| retention::meant(conn, &query, limit.saturating_add(1))).await?;
+            let more = meant.len() > limit;
+            meant.truncate(limit);
+            let (reply, answer) = oneshot::channel();
+            self.hand_over(Job::Work(Box::new(RemovalWork::new(meant, reply)))).await?;
+            let tasks = answer.await.unwrap_or_else(|_| Err(unanswered()))?;
+            Ok(Removed { tasks, more })
+        })
+    }
+
+    fn export(&self, query: ExportQuery, from: ExportPlace) -> StoreFuture<'_, ExportPage> {
+        self.read(move |conn| transfer::export(conn, &query, &from))
+    }
+
+    fn import(&self, record: Record, dry_run: bool) -> StoreFuture<'_, Imported> {
+        Box::pin(async move {
+            let (reply, answer) = oneshot::channel();
+            self.hand_over(Job::Work(Box::new(ImportWork::new(record, dry_run, reply)))).await?;
+            answer.await.unwrap_or_else(|_| Err(unanswered()))
         })
     }
 

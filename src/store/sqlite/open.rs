@@ -5,7 +5,7 @@ use super::SqliteOptions;
 use super::agents::{accepted, agents, lease_row};
 use super::error::{Fault, explain};
 use super::fold::{COLUMNS, Stored};
-use super::schema::{APPLICATION, TABLES, create, holds_unknown_kinds, upgrade};
+use super::schema::{APPLICATION, LATER_INDEXES, TABLES, create, holds_unknown_kinds, upgrade};
 use crate::store::StoreError;
 use crate::store::index::{Held, Index};
 use crate::store::roster::Roster;
@@ -102,6 +102,10 @@ fn prepare(conn: &Connection, options: &SqliteOptions) -> Result<(), Fault> {
     if let Some(pages) = options.max_pages {
         conn.pragma_update(None, "max_page_count", pages)?;
     }
+    if tables == 0 {
+        // Before the log's mode and the first table, or it would need the whole file written anew.
+        conn.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    }
     conn.pragma_update(None, "synchronous", "FULL")?;
     conn.pragma_update(None, "wal_autocheckpoint", 0)?;
     conn.pragma_update(None, "temp_store", "MEMORY")?;
@@ -122,6 +126,7 @@ fn prepare(conn: &Connection, options: &SqliteOptions) -> Result<(), Fault> {
         let upgrade = upgrade();
         conn.execute_batch(&format!("BEGIN IMMEDIATE; {upgrade} PRAGMA user_version = {TABLES}; COMMIT;"))?;
     }
+    conn.execute_batch(LATER_INDEXES)?;
     // Shows that it can be written, and the log begins empty, which counting syncs rests on.
     conn.execute("UPDATE store SET opened = opened + 1", [])?;
     conn.wal_checkpoint_v2(Some("main"), CheckpointMode::TRUNCATE)?;

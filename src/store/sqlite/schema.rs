@@ -100,6 +100,13 @@ pub(super) fn upgrade() -> String {
     )
 }
 
+/// Indexes that later versions brought; a file without them gets them when it is opened, and older programs keep them up.
+/// A task's row is not changed after its end, so `updated_at` of those that have ended is when they did.
+pub(super) const LATER_INDEXES: &str = "
+CREATE INDEX IF NOT EXISTS tasks_ended ON tasks (updated_at, ordinal, tenant) WHERE status >= 3;
+CREATE INDEX IF NOT EXISTS submissions_of_task ON submissions (task);
+";
+
 /// A number that only has to come back as it was.
 pub(super) fn bits(number: u64) -> i64 {
     number.cast_signed()

@@ -20,15 +20,7 @@ impl Shelf for Desk<'_> {
             "SELECT limit_tokens, limit_micro_usd, spent_tokens, spent_micro_usd, reserved_tokens, reserved_micro_usd
              FROM budgets WHERE scope = ?1",
         )?;
-        let balance = |row: &Row<'_>| {
-            let limit = row.get::<_, Option<i64>>(0)?.zip(row.get::<_, Option<i64>>(1)?);
-            Ok(Balance {
-                limit: limit.map(|(tokens, micro_usd)| spend(tokens, micro_usd)),
-                spent: spend(row.get(2)?, row.get(3)?),
-                reserved: spend(row.get(4)?, row.get(5)?),
-            })
-        };
-        Ok(statement.query_row([scope.as_str()], balance).optional()?.unwrap_or_default())
+        Ok(statement.query_row([scope.as_str()], read_balance).optional()?.unwrap_or_default())
     }
 
     fn set_balance(&mut self, scope: &Scope, balance: Balance) -> Result<(), Fault> {
@@ -49,22 +41,8 @@ impl Shelf for Desk<'_> {
     fn call(&self, call: &CallId) -> Result<Option<Reserved>, Fault> {
         let mut statement =
             self.statement("SELECT scopes, tokens, micro_usd, expires, stand FROM reservations WHERE call = ?1")?;
-        let row = |row: &Row<'_>| {
-            Ok((
-                row.get::<_, String>(0)?,
-                spend(row.get(1)?, row.get(2)?),
-                At(unbits(row.get(3)?)),
-                row.get::<_, i64>(4)?,
-            ))
-        };
-        let Some((scopes, upper, expires, stand)) = statement.query_row([call.as_str()], row).optional()? else {
-            return Ok(None);
-        };
-        let stand = usize::try_from(stand).ok().and_then(|number| STANDS.get(number)).copied();
-        let (Some(stand), Ok(scopes)) = (stand, serde_json::from_str(&scopes)) else {
-            return Err(StoreError::Corrupt(format!("the reservation of call {call} cannot be read").into()).into());
-        };
-        Ok(Some(Reserved { scopes, upper, expires, stand }))
+        let mut rows = statement.query([call.as_str()])?;
+        rows.next()?.map(|row| read_reserved(call, row)).transpose()
     }
 
     fn set_call(&mut self, call: &CallId, reserved: Option<Reserved>) -> Result<(), Fault> {
@@ -93,6 +71,26 @@ impl Shelf for Desk<'_> {
         let rows = statement.query_map([sized(now.0)], |row| row.get::<_, Arc<str>>(0))?;
         Ok(rows.map(|call| call.map(CallId::trusted)).collect::<rusqlite::Result<_>>()?)
     }
+}
+
+/// A balance from a row that begins with limit, spent and reserved, in tokens and money each.
+pub(super) fn read_balance(row: &Row<'_>) -> rusqlite::Result<Balance> {
+    let limit = row.get::<_, Option<i64>>(0)?.zip(row.get::<_, Option<i64>>(1)?);
+    Ok(Balance {
+        limit: limit.map(|(tokens, micro_usd)| spend(tokens, micro_usd)),
+        spent: spend(row.get(2)?, row.get(3)?),
+        reserved: spend(row.get(4)?, row.get(5)?),
+    })
+}
+
+/// A reservation from a row that begins with its scopes, tokens, money, expiry and stand.
+pub(super) fn read_reserved(call: &CallId, row: &Row<'_>) -> Result<Reserved, Fault> {
+    let (upper, expires) = (spend(row.get(1)?, row.get(2)?), At(unbits(row.get(3)?)));
+    let stand = usize::try_from(row.get::<_, i64>(4)?).ok().and_then(|number| STANDS.get(number)).copied();
+    let (Some(stand), Ok(scopes)) = (stand, serde_json::from_str(&row.get::<_, String>(0)?)) else {
+        return Err(StoreError::Corrupt(format!("the reservation of call {call} cannot be read").into()).into());
+    };
+    Ok(Reserved { scopes, upper, expires, stand })
 }
 
 fn spend(tokens: i64, micro_usd: i64) -> Spend {
