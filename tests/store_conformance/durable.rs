@@ -323,3 +323,48 @@ fn every_list_is_read_off_an_index() {
     let plan: String = raw.query_row(sql, [], |row| row.get(3)).unwrap();
     assert!(plan.contains("tasks_open"), "{plan}");
 }
+
+// === Room ===
+
+#[test]
+fn room_that_tasks_leave_is_given_back_or_used_again() {
+    let house = House::new();
+    let size = || std::fs::metadata(house.path()).unwrap().len();
+    let fill = || {
+        run(async {
+            let store = house.open();
+            for n in 0..200 {
+                let commit = first(&submission(&key(&format!("t{n}")), &"x".repeat(20_000)), &fleet(9), store.now());
+                let (task, id) = (commit.task.clone(), commit.key.id.to_string());
+                assert_eq!(store.commit(commit).await, Ok(Committed::Applied));
+                let task = feed(&store, &task, succeeded(step(&id, 1)), 9).await;
+                feed(&store, &task, succeeded(step(&id, 2)), 9).await;
+            }
+        });
+        size()
+    };
+    let full = fill();
+    run(async {
+        let store = house.open();
+        let all = callboard::store::RetentionQuery { tenant: None, ended_before: None, keep: Some(0) };
+        while store.remove_finished(all.clone(), 20).await.unwrap().more {}
+    });
+    let emptied = size();
+    assert!(emptied < full / 2, "{emptied} of {full} bytes are left");
+    let again = fill();
+    assert!(again < full + full / 10, "{again} bytes for what took {full}");
+}
+
+#[test]
+fn a_file_without_the_later_indexes_gets_them() {
+    let house = House::new();
+    run(async {
+        live(&house.open(), "t1").await;
+    });
+    house.raw().execute_batch("DROP INDEX tasks_ended; DROP INDEX submissions_of_task;").unwrap();
+    run(async {
+        let store = house.open();
+        let all = callboard::store::RetentionQuery { tenant: None, ended_before: None, keep: Some(0) };
+        assert_eq!(store.remove_finished(all, 20).await.unwrap().tasks, 1);
+    });
+}

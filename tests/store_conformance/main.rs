@@ -9,10 +9,12 @@ mod durable;
 mod faults;
 mod fixture;
 mod ledger;
+mod retention;
 mod schedules;
 mod subject;
 mod syncs;
 mod tasks;
+mod transfer;
 
 /// Runs each check against every store.
 macro_rules! for_every_store {
@@ -46,5 +48,9 @@ for_every_store! {
     beside: agents_live_as_long_as_they_beat, a_new_record_replaces_the_old, context_is_per_tenant, traces_keep_their_order;
     ledger: a_reservation_is_all_or_nothing, the_same_call_twice_is_once, an_unsettled_reservation_is_spent,
         a_late_settlement_corrects, large_numbers_come_back, no_limit_is_ever_passed;
+    retention: old_tasks_go_and_open_ones_never_do, the_newest_stay, one_tenants_tasks_go_alone,
+        nothing_of_a_removed_task_is_left;
+    transfer: a_round_trip_gives_the_same_lines, open_tasks_go_on_where_they_came, what_differs_is_refused_and_kept,
+        unsound_tasks_are_refused, a_part_can_be_exported, long_exports_come_in_pages;
     schedules: every_schedule_folds_to_what_is_stored;
 }

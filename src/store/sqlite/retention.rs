@@ -128,7 +128,10 @@ fn give_back(conn: &Connection) -> Result<(), Fault> {
     let number = |name: &str| conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let surplus = number("freelist_count")? - number("page_count")? / SPARE;
     if surplus > 0 {
-        conn.execute_batch(&format!("PRAGMA incremental_vacuum({})", surplus.min(PAGES_GIVEN_BACK)))?;
+        let mut statement = conn.prepare(&format!("PRAGMA incremental_vacuum({})", surplus.min(PAGES_GIVEN_BACK)))?;
+        // Each step moves one page.
+        let mut pages = statement.query([])?;
+        while pages.next()?.is_some() {}
     }
     Ok(())
 }
