@@ -2,6 +2,7 @@
 //! them so that nothing accepted is lost. Which roles run here is decided here; today all of them do.
 
 mod ask;
+mod retention;
 mod team;
 
 pub use ask::{Answer, AskError};
@@ -198,6 +199,7 @@ impl Callboard {
             }
             Serve::Nothing => None,
         };
+        retention::begin(settings.retention, &tree, &store, &counters);
         let watchdog = watch_turns(settings, &tree).map_err(StartError::Watchdog)?;
         Ok(Self {
             store,

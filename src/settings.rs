@@ -1,15 +1,21 @@
 //! One typed `Settings`: defaults, then a file, then the environment, then flags, each over the one before. Everything
 //! is parsed and checked here, before anything starts; the rest of the program trusts it.
 
+mod names;
+mod problem;
 mod sources;
 mod store_url;
+mod values;
 
-pub use sources::{Overrides, SettingsError, load};
+pub use names::{SETTINGS, Setting, nearest};
+pub use problem::{Problem, SettingsError, Source};
+pub use sources::Overrides;
 pub use store_url::{StoreUrl, UnknownStore};
+pub use values::{Shown, Survey, load, survey};
 
 use crate::http::ApiKeys;
 use crate::llm::{MockSettings, ProviderKind};
-use crate::store::Durability;
+use crate::store::{Durability, Retention};
 use crate::task::Limits;
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -65,6 +71,8 @@ pub struct Settings {
     pub max_open_tasks: u64,
     /// The most task states kept in memory.
     pub cached_tasks: NonZeroUsize,
+    /// How long finished tasks are kept.
+    pub retention: Retention,
     /// How long running steps may finish after SIGTERM.
     pub drain_grace: Duration,
     /// After how long a frozen actor ends the process; never when none.

@@ -23,6 +23,8 @@ pub struct Counters {
     pub attempts_placed: Counter,
     /// Attempts that ended without success.
     pub attempts_failed: Counter,
+    /// Finished tasks that were removed because they had been kept long enough.
+    pub tasks_removed: Counter,
     /// Times that a step had to wait for a slot or an agent.
     pub steps_queued: Counter,
 }
@@ -52,6 +54,7 @@ impl Counters {
             ("tasks_succeeded", "Tasks that succeeded", &self.tasks_succeeded),
             ("tasks_failed", "Tasks that failed", &self.tasks_failed),
             ("tasks_cancelled", "Tasks that were cancelled", &self.tasks_cancelled),
+            ("tasks_removed", "Finished tasks removed by the retention settings", &self.tasks_removed),
             ("attempts_placed", "Attempts assigned to agents", &self.attempts_placed),
             ("attempts_failed", "Attempts that ended without success", &self.attempts_failed),
             ("steps_queued", "Times that a step waited for a slot or an agent", &self.steps_queued),

@@ -192,7 +192,7 @@ async fn a_store_that_is_taken_is_unavailable() {
 #[test]
 fn a_wrong_setting_is_named_with_its_remedy() {
     for (name, value, expected) in [
-        ("CALLBOARD_SLOTZ", "1", "slotz"),
+        ("CALLBOARD_SLOTZ", "1", "did you mean CALLBOARD_SLOTS?"),
         ("CALLBOARD_STEP_TIMEOUT", "soon", "setting step_timeout"),
         ("CALLBOARD_CONFIG", "/nowhere/callboard.toml", "/nowhere/callboard.toml"),
         ("CALLBOARD_STORE", "redis://host", "sqlite:PATH"),

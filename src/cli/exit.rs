@@ -120,7 +120,7 @@ mod tests {
             StartError::Listen { address: ([127, 0, 0, 1], 80).into(), error: std::io::ErrorKind::AddrInUse.into() };
         assert_eq!(Exit::from(taken).code as u8, 69);
         assert_eq!(Exit::from(StartError::Agents { joined: 1, expected: 4 }).code as u8, 70);
-        let setting = SettingsError::Value { name: "slots", fault: "it is wrong".into() };
+        let setting = SettingsError { problems: Vec::new() };
         assert_eq!(Exit::from(setting).code as u8, 64);
     }
 }

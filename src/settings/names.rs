@@ -1,0 +1,80 @@
+//! The settings by name, each with its default as text. A name here is a key of the file, a variable
+//! (`CALLBOARD_` and the name in capitals), and an override of the command line.
+
+/// One setting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Setting {
+    /// Its name.
+    pub name: &'static str,
+    /// Its default; none when nothing stands for it.
+    pub default: Option<&'static str>,
+    /// It holds what nobody may see.
+    pub is_secret: bool,
+}
+
+const fn setting(name: &'static str, default: &'static str) -> Setting {
+    Setting { name, default: Some(default), is_secret: false }
+}
+
+/// All of them.
+pub const SETTINGS: [Setting; 29] = [
+    setting("listen", "127.0.0.1:8000"),
+    setting("store", "sqlite:./callboard.db"),
+    setting("durability", "relaxed"),
+    setting("role", "all"),
+    Setting { name: "docs", default: None, is_secret: false },
+    setting("provider", "extractive"),
+    setting("mock_latency", "0ms"),
+    setting("mock_script", ""),
+    setting("task_wait", "0"),
+    Setting { name: "api_keys", default: Some(""), is_secret: true },
+    setting("insecure", "false"),
+    setting("slots", "4"),
+    setting("max_attempts", "3"),
+    setting("max_crashes", "3"),
+    setting("max_losses", "50"),
+    setting("step_timeout", "15m"),
+    setting("retry_pause", "500ms"),
+    setting("retry_pause_cap", "30s"),
+    setting("no_agent_timeout", "5m"),
+    setting("heartbeat_ttl", "30s"),
+    setting("stall_timeout", "2m"),
+    setting("max_open_tasks", "200000"),
+    setting("cached_tasks", "10000"),
+    setting("retain_for", "off"),
+    setting("retain_tasks", "off"),
+    setting("drain_grace", "20s"),
+    setting("frozen_exit", "60s"),
+    setting("http_workers", "1"),
+    setting("log", "info"),
+];
+
+/// The setting of this name.
+pub(super) fn find(name: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.name == name)
+}
+
+/// How alike two names must be for one to be taken for the other, mistyped.
+const ALIKE: f64 = 0.6;
+
+/// The name among these that is most like a mistyped one; none when none is like it.
+pub fn nearest<'a>(mistyped: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let alike = |name| (strsim::normalized_damerau_levenshtein(mistyped, name), name);
+    let alike = names.into_iter().map(alike).filter(|(score, _)| *score >= ALIKE);
+    alike.max_by(|(one, _), (other, _)| one.total_cmp(other)).map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_name_is_found_and_nonsense_has_none() {
+        let near = |name| nearest(name, SETTINGS.iter().map(|setting| setting.name));
+        assert_eq!(near("slotz"), Some("slots"));
+        assert_eq!(near("lisen"), Some("listen"));
+        assert_eq!(near("max_attemps"), Some("max_attempts"));
+        assert_eq!(near("retain-for"), Some("retain_for"));
+        assert_eq!(near("frobnicate"), None);
+    }
+}

@@ -1,0 +1,298 @@
+//! What the settings mean: each text becomes a value of its type within its bounds, or a problem that says what is wrong
+//! and what to write. All are looked at, so that all problems are told at once.
+
+use super::names::find;
+use super::problem::{Problem, SettingsError, Source};
+use super::sources::{Overrides, Sources};
+use super::{Settings, StoreUrl};
+use crate::http::ApiKeys;
+use crate::llm::{MockSettings, ProviderKind};
+use crate::store::{Durability, Retention};
+use crate::task::Limits;
+use std::collections::HashMap;
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+/// Reads the settings: defaults, the file, the environment (`CALLBOARD_*` and the predecessor's names), then what the
+/// command line chose.
+///
+/// # Errors
+/// [`SettingsError`] with everything that is wrong, before anything has been started.
+pub fn load(
+    file: Option<&Path>,
+    environment: &HashMap<String, String>,
+    overrides: &Overrides,
+) -> Result<Settings, SettingsError> {
+    survey(file, environment, overrides).settings
+}
+
+/// The settings with where each comes from.
+#[derive(Debug)]
+pub struct Survey {
+    /// Every setting that has a value, by name.
+    pub values: Vec<Shown>,
+    /// What they mean, when they can be used.
+    pub settings: Result<Settings, SettingsError>,
+}
+
+/// A setting as it may be shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    /// Its name.
+    pub name: &'static str,
+    /// Its value as text; stars where it is a secret.
+    pub value: String,
+    /// Where it stands.
+    pub source: Source,
+}
+
+/// The same as [`load`], with where each value comes from.
+pub fn survey(file: Option<&Path>, environment: &HashMap<String, String>, overrides: &Overrides) -> Survey {
+    let sources = Sources::gather(file, environment, overrides);
+    let shown = |(name, found): (&&'static str, &super::sources::Found)| {
+        let is_secret = find(name).is_some_and(|setting| setting.is_secret) && !found.text.is_empty();
+        let value = if is_secret { "***".to_owned() } else { found.text.clone() };
+        Shown { name, value, source: found.source.clone() }
+    };
+    let values = sources.found.iter().map(shown).collect();
+    let mut reading = Reading { sources };
+    reading.refuse_what_is_not_there(environment);
+    let settings = reading.settings();
+    let problems = reading.sources.problems;
+    let settings = match settings {
+        Ok(settings) if problems.is_empty() => Ok(settings),
+        _ => Err(SettingsError { problems }),
+    };
+    Survey { values, settings }
+}
+
+/// The problem has been noted.
+#[derive(Debug)]
+struct Noted;
+
+/// The sources, while they are read.
+struct Reading {
+    sources: Sources,
+}
+
+impl Reading {
+    fn text(&self, name: &str) -> &str {
+        self.sources.found.get(name).map_or("", |found| found.text.as_str())
+    }
+
+    fn wrong(&mut self, name: &str, fault: impl Into<String>) {
+        let source = self.sources.found.get(name).map_or(Source::Default, |found| found.source.clone());
+        self.sources.problems.push(Problem { setting: Some(name.to_owned()), source, fault: fault.into() });
+    }
+
+    /// A setting's value; what is wrong with it is noted.
+    fn value<T>(&mut self, name: &'static str, read: impl FnOnce(&str) -> Result<T, String>) -> Result<T, Noted> {
+        read(self.text(name)).map_err(|fault| {
+            self.wrong(name, fault);
+            Noted
+        })
+    }
+
+    fn parsed<T: FromStr<Err: Display>>(&mut self, name: &'static str) -> Result<T, Noted> {
+        self.value(name, |text| text.parse().map_err(|error: T::Err| error.to_string()))
+    }
+
+    /// A whole number of at least `least`.
+    fn number<T: FromStr + PartialOrd + Display>(&mut self, name: &'static str, least: T) -> Result<T, Noted> {
+        self.value(name, |text| {
+            let number = text.trim().parse().ok().filter(|number| *number >= least);
+            number.ok_or_else(|| format!("{text:?} is no whole number of at least {least}, or too large"))
+        })
+    }
+
+    fn duration(&mut self, name: &'static str, least: Duration) -> Result<Duration, Noted> {
+        self.value(name, |text| duration(text, least))
+    }
+
+    fn settings(&mut self) -> Result<Settings, Noted> {
+        // Each is read before any is missed, so that every problem is noted.
+        let listen = self.value("listen", address);
+        let role = self.value("role", |text| match text {
+            "all" => Ok(()),
+            other => Err(format!("there is no role {other:?}: only `all` is there yet")),
+        });
+        let api_keys = self.value("api_keys", keys);
+        let insecure = self.value("insecure", choice);
+        let mock = MockSettings::from_text(self.text("mock_latency"), self.text("mock_script"));
+        let mock = mock.map_err(|error| {
+            let is_latency = matches!(error, crate::llm::MockSettingsError::Latency { .. });
+            self.wrong(if is_latency { "mock_latency" } else { "mock_script" }, error.to_string());
+            Noted
+        });
+        let store = self.parsed::<StoreUrl>("store");
+        let durability = self.value("durability", durability);
+        let provider = self.parsed::<ProviderKind>("provider");
+        let task_wait = self.value("task_wait", wait);
+        let slots = self.number("slots", 1_u32);
+        let limits = self.limits();
+        let heartbeat_ttl = self.duration("heartbeat_ttl", Duration::from_secs(3));
+        let stall_timeout = self.duration("stall_timeout", Duration::from_secs(1));
+        let max_open_tasks = self.number("max_open_tasks", 0_u64);
+        let cached_tasks = self.parsed_number("cached_tasks");
+        let retention = self.retention();
+        let drain_grace = self.duration("drain_grace", Duration::ZERO);
+        let frozen_exit = self.value("frozen_exit", |text| match text {
+            "never" => Ok(None),
+            other => duration(other, Duration::ZERO).map(Some),
+        });
+        let http_workers = self.parsed_number("http_workers");
+        let docs = self.sources.found.get("docs").map(|found| PathBuf::from(&found.text));
+        if let (Ok(listen), Ok(None), Ok(false)) = (&listen, &api_keys, &insecure)
+            && !listen.ip().is_loopback()
+        {
+            self.wrong("listen", open(*listen));
+        }
+        role?;
+        insecure?;
+        Ok(Settings {
+            listen: listen?,
+            store: store?,
+            durability: durability?,
+            docs: docs.filter(|docs| !docs.as_os_str().is_empty()),
+            provider: provider?,
+            mock: mock?,
+            task_wait: task_wait?,
+            api_keys: api_keys?,
+            slots: slots?,
+            limits: limits?,
+            heartbeat_ttl: heartbeat_ttl?,
+            stall_timeout: stall_timeout?,
+            max_open_tasks: max_open_tasks?,
+            cached_tasks: cached_tasks?,
+            retention: retention?,
+            drain_grace: drain_grace?,
+            frozen_exit: frozen_exit?,
+            http_workers: http_workers?,
+            log: self.text("log").to_owned(),
+        })
+    }
+
+    fn parsed_number(&mut self, name: &'static str) -> Result<std::num::NonZeroUsize, Noted> {
+        let number = self.number(name, 1_usize)?;
+        Ok(std::num::NonZeroUsize::new(number).unwrap_or(std::num::NonZeroUsize::MIN))
+    }
+
+    fn limits(&mut self) -> Result<Limits, Noted> {
+        let max_attempts = self.number("max_attempts", 1_u32);
+        let max_crashes = self.number("max_crashes", 1_u32);
+        let max_losses = self.number("max_losses", 1_u32);
+        let timeout = self.duration("step_timeout", Duration::from_millis(1));
+        let (pause, cap) =
+            (self.duration("retry_pause", Duration::ZERO), self.duration("retry_pause_cap", Duration::ZERO));
+        let no_agent_timeout = self.duration("no_agent_timeout", Duration::ZERO);
+        Ok(Limits {
+            max_attempts: max_attempts?,
+            max_crashes: max_crashes?,
+            max_losses: max_losses?,
+            timeout_ms: ms(timeout?),
+            backoff_ms: ms(pause?),
+            backoff_cap_ms: ms(cap?),
+            no_agent_timeout_ms: ms(no_agent_timeout?),
+        })
+    }
+
+    fn retention(&mut self) -> Result<Retention, Noted> {
+        // A client that waits for a task must get to read its answer.
+        let age = self.value("retain_for", |text| match text {
+            "off" => Ok(None),
+            other => duration(other, Duration::from_secs(60)).map(Some).map_err(|fault| format!("{fault}, or off")),
+        });
+        let count = self.value("retain_tasks", |text| match text {
+            "off" => Ok(None),
+            other => {
+                let count = other.parse().ok().filter(|count| *count > 0_u64).map(Some);
+                count.ok_or_else(|| format!("{other:?} is no number of tasks: write for example 100000, or off"))
+            }
+        });
+        Ok(Retention { age: age?, count: count? })
+    }
+
+    fn refuse_what_is_not_there(&mut self, environment: &HashMap<String, String>) {
+        let of = |variable: &str| Source::Variable(variable.to_owned());
+        let mut refuse = |variable: &str, fault: String| {
+            self.sources.problems.push(Problem { setting: None, source: of(variable), fault });
+        };
+        match environment.get("MASTER_MODE").map(String::as_str) {
+            None | Some("" | "pipeline") => {}
+            Some("routing") => refuse(
+                "MASTER_MODE",
+                "MASTER_MODE=routing is not there yet: unset it, or set MASTER_MODE=pipeline".to_owned(),
+            ),
+            Some(other) => refuse("MASTER_MODE", format!("there is no mode {other:?}: use pipeline")),
+        }
+        let is_redis = environment.get("REDIS_HOST").is_some_and(|host| !host.is_empty());
+        let is_default = self.sources.found.get("store").is_some_and(|found| found.source == Source::Default);
+        if is_redis && is_default {
+            let fault = "REDIS_HOST asks for the Redis store, which is not there yet: unset it, or choose --store \
+                         sqlite:PATH";
+            self.sources.problems.push(Problem { setting: None, source: of("REDIS_HOST"), fault: fault.to_owned() });
+        }
+    }
+}
+
+// === Texts to values ===
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let wrong = |_| format!("{text:?} is no address: write for example 127.0.0.1:8000, [::1]:8000 or 0.0.0.0:8000");
+    text.parse().map_err(wrong)
+}
+
+fn open(listen: SocketAddr) -> String {
+    format!(
+        "the listener {listen} can be reached from other machines: set CALLBOARD_API_KEYS=key=tenant,… so that callers \
+         must show a key, listen on 127.0.0.1, or say --insecure to let everybody in"
+    )
+}
+
+fn keys(text: &str) -> Result<Option<ApiKeys>, String> {
+    if text.trim().is_empty() {
+        Ok(None)
+    } else {
+        text.parse().map(Some).map_err(|wrong: crate::http::InvalidKeys| wrong.to_string())
+    }
+}
+
+fn choice(text: &str) -> Result<bool, String> {
+    match text.to_lowercase().as_str() {
+        "true" | "yes" | "on" | "1" => Ok(true),
+        "false" | "no" | "off" | "0" | "" => Ok(false),
+        _ => Err(format!("{text:?} is neither true nor false")),
+    }
+}
+
+fn durability(text: &str) -> Result<Durability, String> {
+    match text {
+        "relaxed" => Ok(Durability::Relaxed),
+        "strict" => Ok(Durability::Strict),
+        other => Err(format!("there is no durability {other:?}: use relaxed or strict")),
+    }
+}
+
+fn wait(text: &str) -> Result<Duration, String> {
+    let seconds = text.trim().parse().ok().filter(|seconds: &f64| (0.0..=300.0).contains(seconds));
+    seconds.map(Duration::from_secs_f64).ok_or_else(|| format!("{text:?} is not between 0 and 300 seconds"))
+}
+
+fn duration(text: &str, least: Duration) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text)
+        .map_err(|error| format!("{text:?} is no duration ({error}): write for example 250ms, 30s or 5m"))?;
+    if duration < least {
+        return Err(format!("{text} is less than {}", humantime::format_duration(least)));
+    }
+    Ok(duration)
+}
+
+fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;
