@@ -36,6 +36,11 @@ fn hand_over(command: Command, environment: &Environment) -> Outcome {
         Command::Show(args) => cli::show::show(&args, environment),
         Command::Tasks(args) => cli::tasks::tasks(&args, environment),
         Command::Cancel(args) => cli::cancel::cancel(&args, environment),
+        Command::Events(args) => cli::events::events(&args, environment),
+        Command::Export(args) => cli::export::export(&args, environment),
+        Command::Import(args) => cli::import::import(&args, environment),
+        Command::Gc(args) => cli::gc::gc(&args, environment),
+        Command::Completions(args) => cli::completions::completions(&args),
         Command::Agents(args) => cli::agents::agents(&args, environment),
         Command::Tree(args) => cli::tree::tree(&args, environment),
     }

@@ -323,7 +323,11 @@ struct Links {
 
 // === Starting ===
 
-async fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, StoreError> {
+/// Opens the store that the settings name.
+///
+/// # Errors
+/// [`StoreError`] when it cannot be had, such as a file that another process has open.
+pub async fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, StoreError> {
     let clock = Arc::new(SystemClock::default());
     match settings.store.clone() {
         StoreUrl::Memory => Ok(Arc::new(MemoryStore::new(clock))),

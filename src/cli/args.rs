@@ -44,6 +44,16 @@ pub enum Command {
     Tasks(TasksArgs),
     /// Cancel a task
     Cancel(CancelArgs),
+    /// Print a task's log, and follow it as it grows
+    Events(EventsArgs),
+    /// Write a store as JSON lines, to keep or to move
+    Export(ExportArgs),
+    /// Take the JSON lines of an export into a store
+    Import(ImportArgs),
+    /// Remove finished tasks from a store that no server has open
+    Gc(GcArgs),
+    /// Print what a shell needs to complete this command line
+    Completions(CompletionsArgs),
     /// List the agents that are alive
     Agents(ListArgs),
     /// Show the supervision tree: who runs, who was restarted, what failed last
@@ -274,6 +284,133 @@ pub struct CancelArgs {
     pub id: String,
     #[command(flatten)]
     pub server: ServerArgs,
+}
+
+/// `events`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  callboard events 0198f2c4-… --follow             until the task ends
+  callboard events 0198f2c4-… --json | jq .kind    one JSON object a line")]
+pub struct EventsArgs {
+    /// The task's id
+    #[arg(value_name = "ID")]
+    pub id: String,
+    /// Wait for the events to come, until the task ends
+    #[arg(long)]
+    pub follow: bool,
+    /// Only the events above this number
+    #[arg(long, value_name = "N", default_value = "0")]
+    pub after: u64,
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
+
+/// Which store a command works on while no server does.
+#[derive(Debug, Args)]
+pub struct StoreArgs {
+    /// The store: sqlite:PATH [CALLBOARD_STORE]
+    #[arg(long, value_name = "STORE")]
+    pub store: Option<String>,
+    /// A TOML file of settings [CALLBOARD_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+impl StoreArgs {
+    /// The settings that were typed.
+    pub fn overrides(&self) -> Overrides {
+        typed([("store", &self.store)])
+    }
+}
+
+/// `export`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The store must not be in use: stop its server first, or copy the live file with sqlite3's .backup and export the copy.
+Each task comes whole: its state, log, payloads and traces; then shared context and budgets. The last line counts the
+others, so that a cut-off file is recognised.
+
+Examples:
+  callboard export --store sqlite:./callboard.db --out tasks.jsonl
+  callboard export --status failed --since 2026-11-01T00:00:00Z | jq -c .task.state.key")]
+pub struct ExportArgs {
+    /// Only these tasks; all when none is named
+    #[arg(value_name = "ID")]
+    pub ids: Vec<String>,
+    /// The file to write; standard output when left out
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Only this tenant's
+    #[arg(long)]
+    pub tenant: Option<String>,
+    /// Only those: queued, running, waiting_for_agent, succeeded, failed or cancelled
+    #[arg(long)]
+    pub status: Option<String>,
+    /// Only those accepted at this moment or later, such as 2026-11-24T00:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_rfc3339_weak)]
+    pub since: Option<std::time::SystemTime>,
+    /// Only those accepted before this moment
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_rfc3339_weak)]
+    pub until: Option<std::time::SystemTime>,
+    #[command(flatten)]
+    pub store: StoreArgs,
+}
+
+/// `import`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+What the store has already is left alone, so an import that was broken off can be run again. A task that differs from
+the store's of the same id is refused. Open tasks go on in the new store.
+
+Examples:
+  callboard import tasks.jsonl --store sqlite:./new.db
+  callboard import tasks.jsonl --dry-run")]
+pub struct ImportArgs {
+    /// The file; - reads standard input
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Only say what would become of each record
+    #[arg(long)]
+    pub dry_run: bool,
+    #[command(flatten)]
+    pub store: StoreArgs,
+}
+
+/// `gc`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A server does this by itself with the settings retain_for and retain_tasks. Open tasks are never removed.
+
+Examples:
+  callboard gc --older-than 30days --dry-run
+  callboard gc --keep 10000 --store sqlite:./callboard.db")]
+pub struct GcArgs {
+    /// Those that ended longer ago than this, such as 30days
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub older_than: Option<Duration>,
+    /// Those beyond the so many that ended last
+    #[arg(long, value_name = "N")]
+    pub keep: Option<u64>,
+    /// Only this tenant's
+    #[arg(long)]
+    pub tenant: Option<String>,
+    /// Only count them
+    #[arg(long)]
+    pub dry_run: bool,
+    #[command(flatten)]
+    pub store: StoreArgs,
+}
+
+/// `completions`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  callboard completions bash > /etc/bash_completion.d/callboard
+  callboard completions fish > ~/.config/fish/completions/callboard.fish")]
+pub struct CompletionsArgs {
+    /// Which shell
+    pub shell: clap_complete::Shell,
 }
 
 /// `tasks`.

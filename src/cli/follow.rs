@@ -21,12 +21,51 @@ pub async fn follow(
     id: &str,
     mut show: impl FnMut(&TaskEvent),
 ) -> Result<Answer<Pipeline>, ClientError> {
-    let mut cursor = "0".to_owned();
+    follow_frames(client, id, 0, |frame| {
+        show(&read(client, frame)?);
+        Ok(())
+    })
+    .await
+}
+
+/// What an event of the stream says.
+pub fn read(client: &Client, frame: &Frame) -> Result<TaskEvent, ClientError> {
+    serde_json::from_str(&frame.data).map_err(|error| strange(client, format!("an event cannot be read: {error}")))
+}
+
+/// Shows the events above a number that are there now.
+pub async fn so_far(
+    client: &Client,
+    id: &str,
+    after: u64,
+    mut show: impl FnMut(&Frame) -> Result<(), ClientError>,
+) -> Result<(), ClientError> {
+    let last = client.get::<Stand>(&["task", id]).await?.read.version;
+    if last <= after {
+        return Ok(());
+    }
+    read_on(client, id, &mut after.to_string(), last, &mut show).await
+}
+
+/// How many events a task has.
+#[derive(serde::Deserialize)]
+struct Stand {
+    version: u64,
+}
+
+/// Shows each event above a number as it comes, as it stands in the stream.
+pub async fn follow_frames(
+    client: &Client,
+    id: &str,
+    after: u64,
+    mut show: impl FnMut(&Frame) -> Result<(), ClientError>,
+) -> Result<Answer<Pipeline>, ClientError> {
+    let mut cursor = after.to_string();
     let mut pause = FIRST_PAUSE;
     let mut heard = Instant::now();
     loop {
         let before = cursor.clone();
-        let read = read_on(client, id, &mut cursor, &mut show).await;
+        let read = read_on(client, id, &mut cursor, u64::MAX, &mut show).await;
         if cursor != before {
             (pause, heard) = (FIRST_PAUSE, Instant::now());
         }
@@ -59,33 +98,34 @@ fn is_final(error: &ClientError) -> bool {
     }
 }
 
-/// Reads one connection to its end.
+/// Reads one connection to its end, or to the event with this number.
 async fn read_on(
     client: &Client,
     id: &str,
     cursor: &mut String,
-    show: &mut impl FnMut(&TaskEvent),
+    last: u64,
+    show: &mut impl FnMut(&Frame) -> Result<(), ClientError>,
 ) -> Result<(), ClientError> {
     let response = client.events(id, cursor).await?;
-    let strange = |why: String| ClientError::Strange { server: client.server(), why };
     let mut bytes = response.bytes_stream();
     let mut frames = Frames::default();
     // A piece that does not come is a broken connection.
     while let Some(Ok(piece)) = bytes.next().await {
-        for frame in frames.push(&piece).map_err(|error| strange(error.to_string()))? {
-            take(&frame, cursor, show).map_err(|error| strange(format!("an event cannot be read: {error}")))?;
+        for frame in frames.push(&piece).map_err(|error| strange(client, error.to_string()))? {
+            if let Some(id) = &frame.id {
+                id.clone_into(cursor);
+            }
+            show(&frame)?;
+            if cursor.parse().is_ok_and(|number: u64| number >= last) {
+                return Ok(());
+            }
         }
     }
     Ok(())
 }
 
-/// Moves the cursor past an event, and shows it.
-fn take(frame: &Frame, cursor: &mut String, show: &mut impl FnMut(&TaskEvent)) -> serde_json::Result<()> {
-    if let Some(id) = &frame.id {
-        id.clone_into(cursor);
-    }
-    show(&serde_json::from_str(&frame.data)?);
-    Ok(())
+fn strange(client: &Client, why: String) -> ClientError {
+    ClientError::Strange { server: client.server(), why }
 }
 
 #[cfg(test)]

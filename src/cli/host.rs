@@ -124,7 +124,8 @@ pub fn client_command(command: impl Future<Output = Outcome>) -> Outcome {
     in_a_runtime(command)?
 }
 
-fn in_a_runtime<F: Future>(future: F) -> Result<F::Output, Exit> {
+/// Runs a future with a runtime of its own.
+pub fn in_a_runtime<F: Future>(future: F) -> Result<F::Output, Exit> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     Ok(runtime.map_err(|error| Exit::internal(format!("the runtime cannot be started: {error}")))?.block_on(future))
 }

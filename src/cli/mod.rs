@@ -8,7 +8,9 @@
 //! | `exit` | the exit codes |
 //! | `demo`, `run`, `bench` | commands that host everything themselves (`host`) |
 //! | `serve` | the command that stays |
-//! | `show`, `tasks`, `cancel`, `agents`, `tree` | clients of a server |
+//! | `show`, `tasks`, `events`, `cancel`, `agents`, `tree` | clients of a server |
+//! | `export`, `import`, `gc` | work on a store that no server has open (`store`) |
+//! | `completions` | for shells |
 //! | `client`, `sse`, `wire`, `follow` | how the API is spoken |
 //! | `ask`, `progress`, `answer` | one question: handing it in, watching it, showing the answer |
 //! | `output`, `clean`, `table` | how things are printed |
@@ -18,9 +20,14 @@ pub mod agents;
 pub mod args;
 pub mod bench;
 pub mod cancel;
+pub mod completions;
 pub mod demo;
 pub mod environment;
+pub mod events;
 pub mod exit;
+pub mod export;
+pub mod gc;
+pub mod import;
 pub mod run;
 pub mod serve;
 pub mod show;
@@ -37,5 +44,6 @@ mod output;
 mod progress;
 mod signals;
 mod sse;
+mod store;
 mod table;
 mod wire;
