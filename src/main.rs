@@ -40,6 +40,7 @@ fn hand_over(command: Command, environment: &Environment) -> Outcome {
         Command::Export(args) => cli::export::export(&args, environment),
         Command::Import(args) => cli::import::import(&args, environment),
         Command::Gc(args) => cli::gc::gc(&args, environment),
+        Command::Check(args) => cli::check::check(&args, environment),
         Command::Completions(args) => cli::completions::completions(&args),
         Command::Agents(args) => cli::agents::agents(&args, environment),
         Command::Tree(args) => cli::tree::tree(&args, environment),

@@ -52,6 +52,8 @@ pub enum Command {
     Import(ImportArgs),
     /// Remove finished tasks from a store that no server has open
     Gc(GcArgs),
+    /// Look at the settings and try everything that they name, before a server does
+    Check(CheckArgs),
     /// Print what a shell needs to complete this command line
     Completions(CompletionsArgs),
     /// List the agents that are alive
@@ -400,6 +402,22 @@ pub struct GcArgs {
     pub dry_run: bool,
     #[command(flatten)]
     pub store: StoreArgs,
+}
+
+/// `check`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Takes what `serve` takes. Exit codes: 0 all is well, 64 a setting is wrong, 69 something that it names cannot be had.
+
+Examples:
+  callboard check
+  CALLBOARD_STORE=sqlite:/data/tasks.db callboard check --json | jq .checks")]
+pub struct CheckArgs {
+    /// Print one JSON object: the checks, and every setting with where it comes from
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub serve: ServeArgs,
 }
 
 /// `completions`.

@@ -2,7 +2,7 @@
 //! are settings is the settings' business; the ones that only clients read are read here.
 
 use super::exit::Exit;
-use callboard::settings::{Overrides, Settings, load};
+use callboard::settings::{Overrides, Settings, Survey, load, survey};
 use callboard::telemetry::{LogForm, LogGuard, start_log};
 use std::cell::OnceCell;
 use std::collections::HashMap;
@@ -43,10 +43,18 @@ impl Environment {
         self.variables.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
+    /// The settings with where each comes from, usable or not.
+    pub fn survey(&self, config: Option<&Path>, overrides: &Overrides) -> Survey {
+        survey(self.file(config).as_deref(), &self.variables, overrides)
+    }
+
+    fn file(&self, config: Option<&Path>) -> Option<PathBuf> {
+        config.map(Path::to_owned).or_else(|| self.get("CALLBOARD_CONFIG").map(PathBuf::from))
+    }
+
     /// The settings. Starts the log, too: from here on there is one.
     pub fn settings(&self, config: Option<&Path>, overrides: &Overrides, talk: Talk) -> Result<Settings, Exit> {
-        let file = config.map(Path::to_owned).or_else(|| self.get("CALLBOARD_CONFIG").map(PathBuf::from));
-        let mut settings = load(file.as_deref(), &self.variables, overrides)?;
+        let mut settings = load(self.file(config).as_deref(), &self.variables, overrides)?;
         let is_chosen = self.get("CALLBOARD_LOG").is_some() || overrides.iter().any(|(name, _)| *name == "log");
         if talk == Talk::Quiet && !is_chosen && settings.log == "info" {
             settings.log = QUIET.to_owned();

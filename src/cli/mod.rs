@@ -10,6 +10,7 @@
 //! | `serve` | the command that stays |
 //! | `show`, `tasks`, `events`, `cancel`, `agents`, `tree` | clients of a server |
 //! | `export`, `import`, `gc` | work on a store that no server has open (`store`) |
+//! | `check` | what a server would need, tried |
 //! | `completions` | for shells |
 //! | `client`, `sse`, `wire`, `follow` | how the API is spoken |
 //! | `ask`, `progress`, `answer` | one question: handing it in, watching it, showing the answer |
@@ -20,6 +21,7 @@ pub mod agents;
 pub mod args;
 pub mod bench;
 pub mod cancel;
+pub mod check;
 pub mod completions;
 pub mod demo;
 pub mod environment;

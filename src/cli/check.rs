@@ -1,0 +1,118 @@
+//! `callboard check`: looks at the settings and tries everything that they name, as a server would need it, and says of
+//! each fault what to do. Nothing is left behind, and no secret is shown.
+
+use super::args::CheckArgs;
+use super::clean::clean_line;
+use super::environment::Environment;
+use super::exit::{Code, Exit, Outcome};
+use super::host::in_a_runtime;
+use super::output::print;
+use callboard::node::{TeamError, default_team, open_store};
+use callboard::settings::{Settings, Shown, StoreUrl};
+use serde::Serialize;
+use serde_json::json;
+use std::net::TcpListener;
+use std::path::Path;
+
+/// What came of one look.
+#[derive(Debug, Serialize)]
+struct Check {
+    /// What was looked at.
+    name: &'static str,
+    ok: bool,
+    /// What was found, or what is wrong and what to do about it.
+    says: String,
+}
+
+impl Check {
+    fn of(name: &'static str, found: Result<String, String>) -> Self {
+        let ok = found.is_ok();
+        Self { name, ok, says: found.unwrap_or_else(|fault| fault) }
+    }
+}
+
+/// Runs it.
+pub fn check(args: &CheckArgs, environment: &Environment) -> Outcome {
+    let survey = environment.survey(args.serve.team.config.as_deref(), &args.serve.overrides());
+    let (checks, code) = match &survey.settings {
+        Ok(settings) => (connections(settings)?, Code::Unavailable),
+        Err(error) => {
+            let fault = |problem: &callboard::settings::Problem| Check::of("settings", Err(problem.to_string()));
+            (error.problems.iter().map(fault).collect(), Code::Settings)
+        }
+    };
+    let faults = checks.iter().filter(|check| !check.ok).count();
+    if args.json {
+        let settings: Vec<_> = survey.values.iter().map(setting).collect();
+        print(&json!({"ok": faults == 0, "checks": checks, "settings": settings}).to_string())?;
+    } else {
+        for check in &checks {
+            print(&line(check))?;
+        }
+    }
+    match faults {
+        0 => Ok(()),
+        1 => Err(Exit::new(code, "one thing is not as it should be")),
+        several => Err(Exit::new(code, format!("{several} things are not as they should be"))),
+    }
+}
+
+fn setting(shown: &Shown) -> serde_json::Value {
+    json!({"name": shown.name, "value": shown.value, "from": shown.source.to_string()})
+}
+
+fn line(check: &Check) -> String {
+    format!("{}  {:8}  {}", if check.ok { "ok   " } else { "FAULT" }, check.name, clean_line(&check.says))
+}
+
+fn connections(settings: &Settings) -> Result<Vec<Check>, Exit> {
+    Ok(vec![
+        Check::of("settings", Ok("they can be used".to_owned())),
+        Check::of("store", in_a_runtime(store(settings))?),
+        Check::of("listen", listen(settings)),
+        Check::of("team", team(settings)),
+        Check::of("provider", Ok(format!("{} answers in this process", settings.provider.name()))),
+    ])
+}
+
+/// A store that is not there yet is not made: its folder has to be there for that.
+async fn store(settings: &Settings) -> Result<String, String> {
+    let StoreUrl::Sqlite(path) = &settings.store else {
+        return Ok("in memory: tasks are gone when the process ends".to_owned());
+    };
+    if !path.exists() {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        return match tempfile::tempfile_in(folder) {
+            Ok(_) => Ok(format!("{} will be made at the first start", settings.store)),
+            Err(error) => {
+                Err(format!("{} cannot be made ({error}): make its folder, and let it be written", path.display()))
+            }
+        };
+    }
+    let store = open_store(settings).await.map_err(|error| error.to_string())?;
+    let (checked, open) = (store.check().await, store.stats().open_tasks);
+    store.close().await.map_err(|error| error.to_string())?;
+    checked.map_err(|error| error.to_string())?;
+    Ok(format!("{} can be written; {open} open tasks go on with the next start", settings.store))
+}
+
+fn listen(settings: &Settings) -> Result<String, String> {
+    match TcpListener::bind(settings.listen) {
+        Ok(_) => Ok(format!("{} is free", settings.listen)),
+        Err(error) => Err(format!(
+            "{} cannot be listened on ({error}): choose another address with --listen, or end what has it",
+            settings.listen
+        )),
+    }
+}
+
+fn team(settings: &Settings) -> Result<String, String> {
+    let team = default_team(settings).map_err(|error| match error {
+        TeamError::Corpus(error) => format!("docs: {error}"),
+        other => other.to_string(),
+    })?;
+    let names: Vec<&str> = team.iter().map(|member| member.id.as_str()).collect();
+    let documents =
+        settings.docs.as_ref().map_or_else(String::new, |docs| format!("; documents in {}", docs.display()));
+    Ok(format!("{}{documents}", names.join(", ")))
+}
