@@ -36,7 +36,7 @@ pub fn events(args: &EventsArgs, environment: &Environment) -> Outcome {
 
 /// An event for people: its number, when, what, and what is worth knowing of it.
 fn line(frame: &Frame, event: &TaskEvent) -> String {
-    let mut line = format!("{:>4}  {}  {}", frame.id.as_deref().unwrap_or("-"), event.at, event.kind);
+    let mut line = format!("{} {} {}", frame.id.as_deref().unwrap_or("-"), event.at, event.kind);
     let attempt = event.attempt.map(|attempt| format!("attempt {attempt}"));
     let error = event.error.as_ref().map(|error| error.message.clone());
     let plan =
@@ -45,7 +45,7 @@ fn line(frame: &Frame, event: &TaskEvent) -> String {
     let parts = [&event.sub_id, &plan, &attempt, &event.agent_id, &event.outcome, &event.reason, &until, &error];
     let words: Vec<&str> = parts.into_iter().flatten().map(String::as_str).collect();
     if !words.is_empty() {
-        line.push_str("  ");
+        line.push_str(": ");
         line.push_str(&words.join(", "));
     }
     clean_line(&line)
@@ -62,10 +62,7 @@ mod tests {
         let frame = Frame { id: Some("3".into()), event: "attempt_ended".into(), data: data.into() };
         let event = serde_json::from_str(data).unwrap();
         let line = line(&frame, &event);
-        assert!(
-            line.starts_with("   3  2026-01-01T00:00:00.000Z  attempt_ended  t-P1, attempt 2, failed, no"),
-            "{line}"
-        );
+        assert!(line.starts_with("3 2026-01-01T00:00:00.000Z attempt_ended: t-P1, attempt 2, failed, no"), "{line}");
         assert_eq!(line.lines().count(), 1);
     }
 }
