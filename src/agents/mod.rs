@@ -19,7 +19,7 @@ pub use index::SearchError;
 pub use library::CorpusAccount;
 pub use output::Output;
 pub use own_documents::OWN_DOCUMENTS;
-pub use prompt::{PromptAgent, TemplateError};
+pub use prompt::{PROMPT_FILES, PromptAgent, TemplateError};
 pub use reading::Reading;
 pub use retriever::{CorpusSize, Retriever};
 

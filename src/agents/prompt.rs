@@ -2,6 +2,9 @@
 //! nothing of which model answers, and keeps nothing between steps.
 
 mod inputs;
+mod template;
+
+pub use template::TemplateError;
 
 use super::citations::{gather, resolve};
 use super::output::Output;
@@ -11,25 +14,31 @@ use crate::messages::{Generated, Passage, Phase, Work};
 use crate::task::{Capability, ErrorCode, Failure, Json};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use inputs::{Inputs, quoted};
-use minijinja::syntax::SyntaxConfig;
-use minijinja::{Environment, UndefinedBehavior, Value};
+use inputs::Inputs;
+use minijinja::{Environment, Value};
 use std::collections::HashMap;
 use std::sync::Arc;
+use template::{Prompt, compile, environment};
 
 const QUESTION: &str = include_str!("prompts/question.user.j2");
 const EVIDENCE: &str = include_str!("prompts/evidence.user.j2");
+const ANALYZE: &str = include_str!("prompts/analyze.system.j2");
+const EVALUATE: &str = include_str!("prompts/evaluate.system.j2");
+const FINALIZE: &str = include_str!("prompts/finalize.system.j2");
 
-/// The templates that come with the program: capability, system, user.
-const DEFAULTS: [(&str, &str, &str); 3] = [
-    ("analyze", include_str!("prompts/analyze.system.j2"), QUESTION),
-    ("evaluate", include_str!("prompts/evaluate.system.j2"), EVIDENCE),
-    ("finalize", include_str!("prompts/finalize.system.j2"), EVIDENCE),
+/// The templates that come with the program, each under the path that the default team's file gives it.
+pub const PROMPT_FILES: [(&str, &str); 5] = [
+    ("prompts/analyze.system.j2", ANALYZE),
+    ("prompts/evaluate.system.j2", EVALUATE),
+    ("prompts/finalize.system.j2", FINALIZE),
+    ("prompts/question.user.j2", QUESTION),
+    ("prompts/evidence.user.j2", EVIDENCE),
 ];
+/// Which of them are whose, where an agent has none of its own: capability, system, user.
+const DEFAULTS: [(&str, &str, &str); 3] =
+    [("analyze", ANALYZE, QUESTION), ("evaluate", EVALUATE, EVIDENCE), ("finalize", FINALIZE, EVIDENCE)];
 /// The templates for every other capability. No capability has this name: they are trimmed.
 const ANY: &str = " any";
-/// What begins a template's own markup; a text without it is the same after rendering.
-const MARKUP: [&str; 3] = ["{{", "{%", "{#"];
 const ANY_SYSTEM: &str = include_str!("prompts/any.system.j2");
 
 /// The agent. One value serves any number of capabilities.
@@ -52,47 +61,13 @@ struct Prompts {
     user: Prompt,
 }
 
-/// How a prompt is made.
-enum Prompt {
-    /// It is the same for every step.
-    Fixed(Arc<str>),
-    /// From the template of this name.
-    Rendered(String),
-}
-
-/// A template that cannot be read.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the {role} prompt for {capability} is not a valid template: {why}; correct it, or leave it out for the default"
-)]
-pub struct TemplateError {
-    /// Whose prompt.
-    pub capability: String,
-    /// `system` or `user`.
-    pub role: &'static str,
-    /// What is wrong with it, and where.
-    pub why: String,
-}
-
-impl TemplateError {
-    fn new(capability: &str, role: &'static str, error: &minijinja::Error) -> Self {
-        Self { capability: capability.trim().into(), role, why: error.to_string() }
-    }
-}
-
 impl PromptAgent {
     /// An agent with the templates that come with the program; the profile is what its outputs call it.
     ///
     /// # Errors
     /// [`TemplateError`] when one of those is broken, which a test excludes.
     pub fn new(profile: impl Into<Arc<str>>) -> Result<Self, TemplateError> {
-        let mut templates = Environment::new();
-        // A misspelled name in a user's template must not become a silent gap in a prompt.
-        templates.set_undefined_behavior(UndefinedBehavior::Strict);
-        // Lines that hold only a block tag leave nothing behind.
-        let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).keep_trailing_newline(true).build();
-        templates.set_syntax(syntax.map_err(|error| TemplateError::new(ANY, "syntax", &error))?);
-        templates.add_filter("quoted", quoted);
+        let mut templates = environment();
         let any = prompts(&mut templates, ANY, ANY_SYSTEM.into(), EVIDENCE.into())?;
         let mut agent = Self { profile: profile.into(), templates, prompts: HashMap::new(), any };
         for (capability, system, user) in DEFAULTS {
@@ -101,19 +76,21 @@ impl PromptAgent {
         Ok(agent)
     }
 
-    /// Other templates for one capability; the default user prompt when only the system prompt is given.
+    /// Other templates for one capability; those that come with the program where one is not given.
     ///
     /// # Errors
-    /// [`TemplateError`] when one of them cannot be read.
+    /// [`TemplateError`] when one of them cannot be used.
     pub fn with_prompts(
         mut self,
         capability: &Capability,
-        system: String,
+        system: Option<String>,
         user: Option<String>,
     ) -> Result<Self, TemplateError> {
-        let default =
-            DEFAULTS.iter().find(|(name, ..)| *name == capability.as_str()).map_or(EVIDENCE, |(.., user)| user);
-        self.add(capability, system, user.unwrap_or_else(|| default.into()))?;
+        let default = DEFAULTS.iter().find(|(name, ..)| *name == capability.as_str());
+        let (default_system, default_user) =
+            default.map_or((ANY_SYSTEM, EVIDENCE), |(_, system, user)| (*system, *user));
+        let (system, user) = (system.as_deref().unwrap_or(default_system), user.as_deref().unwrap_or(default_user));
+        self.add(capability, system.into(), user.into())?;
         Ok(self)
     }
 
@@ -192,15 +169,10 @@ fn prompts(
     system: String,
     user: String,
 ) -> Result<Prompts, TemplateError> {
-    let mut prompt = |role: &'static str, source: String| {
-        if !MARKUP.iter().any(|markup| source.contains(markup)) {
-            return Ok(Prompt::Fixed(source.into()));
-        }
-        let name = format!("{capability}.{role}");
-        let added = templates.add_template_owned(name.clone(), source);
-        added.map(|()| Prompt::Rendered(name)).map_err(|error| TemplateError::new(capability, role, &error))
-    };
-    Ok(Prompts { system: prompt("system", system)?, user: prompt("user", user)? })
+    Ok(Prompts {
+        system: compile(templates, capability, "system", system)?,
+        user: compile(templates, capability, "user", user)?,
+    })
 }
 
 #[cfg(test)]

@@ -6,7 +6,11 @@ use crate::messages::{Passage, Work};
 use crate::task::{Capability, Json, StepId};
 use minijinja::Value;
 use minijinja::value::{Enumerator, Object, Serde};
+use std::collections::BTreeMap;
 use std::sync::Arc;
+
+/// What a template sees, by name.
+pub(super) const NAMES: &[&str] = &["capability", "objective", "context", "context_text", "earlier", "passages"];
 
 /// All that a template sees.
 #[derive(Debug)]
@@ -57,6 +61,33 @@ impl Inputs {
         }
     }
 
+    /// Those of a step that has nothing but its question, and of one that has all there can be.
+    pub(super) fn samples() -> [Self; 2] {
+        let bare = Self {
+            capability: Capability::trusted("sample"),
+            objective: "why?".into(),
+            context: Json::empty(),
+            earlier: Value::from_object(Vec::<Value>::new()),
+            passages: Value::from_object(Vec::<Value>::new()),
+        };
+        let step = EarlierInput {
+            step: StepId::trusted("sample-P1"),
+            capability: Capability::trusted("sample"),
+            text: "because".into(),
+            output: Json::empty(),
+        };
+        let passage = Passage { heading: Some("Heading".into()), ..Passage::new("sample.md", 1, "because") };
+        let full = Self {
+            capability: bare.capability.clone(),
+            objective: bare.objective.clone(),
+            context: Json::of(&BTreeMap::from([("sample", true)])).unwrap_or_else(|_| Json::empty()),
+            // As many as any prompt may name by number.
+            earlier: Value::from_object(vec![Value::from_object(step); 100]),
+            passages: Value::from_object(vec![Value::from_object(NumberedPassage { number: 1, passage })]),
+        };
+        [bare, full]
+    }
+
     fn context_text(&self) -> &str {
         let text = self.context.text().trim();
         let is_empty = text == "null" || text.strip_prefix('{').is_some_and(|rest| rest.trim_start() == "}");
@@ -82,7 +113,7 @@ impl Object for Inputs {
     }
 
     fn enumerate(self: &Arc<Self>) -> Enumerator {
-        Enumerator::Str(&["capability", "objective", "context", "context_text", "earlier", "passages"])
+        Enumerator::Str(NAMES)
     }
 }
 

@@ -121,12 +121,21 @@ async fn a_useless_answer_and_a_models_error_say_whether_to_try_again() {
 #[tokio::test]
 async fn broken_templates_are_refused_and_gaps_are_fatal() {
     let capability = Capability::trusted("evaluate");
-    let error = agent().with_prompts(&capability, "{% if %}".into(), None).err().unwrap();
-    assert!(error.to_string().starts_with("the system prompt for evaluate is not a valid template"), "{error}");
-    let gap = agent().with_prompts(&capability, "{{ objektive }}".into(), None).unwrap();
+    for (system, line, why) in [
+        ("Be good.\n{% if %}", 2, "syntax error"),
+        ("Be\n\n{{ objektive }}", 3, "there is no \"objektive\" to show; a prompt sees capability, objective, "),
+        ("{{ objective | shouted }}", 1, "unknown filter: filter shouted is unknown"),
+        ("{% for p in passages %}\n{{ p.txt }}{% endfor %}", 2, "something on that line is not there"),
+    ] {
+        let error = agent().with_prompts(&capability, Some(system.into()), None).err().unwrap();
+        assert_eq!((error.role, error.line), ("system", Some(line)), "{error}");
+        assert!(error.to_string().starts_with("the system prompt for evaluate cannot be used: "), "{error}");
+        assert!(error.why.contains(why), "{error}");
+    }
+    let gap = agent().with_prompts(&capability, Some("{{ context.tone }}".into()), None).unwrap();
     let error = gap.perform(&work("evaluate", "why?", vec![]), &Recorder::default()).await.unwrap_err();
     assert!(matches!(&error, AgentError::Fatal(_)), "{error}");
-    let own = agent().with_prompts(&capability, "Be terse.".into(), Some("{{ objective }}!".into())).unwrap();
+    let own = agent().with_prompts(&capability, Some("Be terse.".into()), Some("{{ objective }}!".into())).unwrap();
     let think = Recorder::saying("ok", vec![]);
     own.perform(&work("evaluate", "why?", vec![]), &think).await.unwrap();
     assert_eq!((&*think.thought().system_prompt, &*think.thought().user_prompt), ("Be terse.", "why?!"));
