@@ -8,9 +8,10 @@
 use callboard::actors::run;
 use callboard::agents::{Agent, AgentError, BoxFuture, Output, Reading, Think};
 use callboard::messages::{Passage, Work};
-use callboard::node::{Answer, Callboard, Serve, TeamMember, default_team};
+use callboard::node::{Answer, Callboard, Serve};
 use callboard::settings::Settings;
 use callboard::task::Json;
+use callboard::team::{Team, TeamMember};
 use std::error::Error;
 use std::time::Duration;
 
@@ -29,10 +30,10 @@ fn main() -> Result<(), Box<dyn Error>> {
 pub fn answer(question: &str) -> Result<Answer, Box<dyn Error>> {
     let settings = Settings::with(&[("store", "memory:"), ("docs", EXPENSES)])?;
     run(async {
-        let mut team = default_team(&settings)?;
+        let mut team = Team::of(&settings)?;
         // The bookkeeper evaluates. Without a writer the last stage is skipped, and its sum is the answer.
-        team.retain(|member| !["evaluate", "finalize"].contains(&member.capabilities[0].as_str()));
-        team.push(TeamMember::new("bookkeeper", "evaluate", Bookkeeper)?);
+        team.members.retain(|member| !["evaluate", "finalize"].contains(&member.capabilities[0].as_str()));
+        team.members.push(TeamMember::new("bookkeeper", "evaluate", Bookkeeper)?);
         let callboard = Callboard::start(&settings, team, Serve::Nothing).await?;
         let answer = callboard.ask(question).await;
         callboard.stop(Duration::from_secs(5)).await?;

@@ -7,6 +7,7 @@
 //! | [`store`] | the only memory: memory, SQLite |
 //! | [`llm`] | the models: one file per provider |
 //! | [`agents`] | what an agent does for a capability |
+//! | [`team`] | who works here and what a task passes: TOML files |
 //! | [`actors`] | the actors, and what holds them up |
 //! | [`http`] | the public API |
 //! | [`node`] | one process: what starts, in which order, and how it ends |
@@ -22,14 +23,15 @@
 //!
 //! ```
 //! use callboard::actors::run;
-//! use callboard::node::{Callboard, Serve, default_team};
+//! use callboard::node::{Callboard, Serve};
 //! use callboard::settings::Settings;
+//! use callboard::team::Team;
 //! use std::time::Duration;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let settings = Settings::with(&[("store", "memory:"), ("provider", "mock")])?;
 //! run(async {
-//!     let callboard = Callboard::start(&settings, default_team(&settings)?, Serve::Nothing).await?;
+//!     let callboard = Callboard::start(&settings, Team::of(&settings)?, Serve::Nothing).await?;
 //!     let answer = callboard.ask("why?").await?;
 //!     println!("{answer}");
 //!     # assert_eq!(answer.value()["metadata"]["command"], "finalize");
@@ -47,6 +49,11 @@
 #[doc = include_str!("../docs/testing.md")]
 mod testing_page {}
 
+/// So is this one's.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/teams.md")]
+mod teams_page {}
+
 pub mod actors;
 pub mod agents;
 pub mod http;
@@ -56,6 +63,7 @@ pub mod node;
 pub mod settings;
 pub mod store;
 pub mod task;
+pub mod team;
 pub mod telemetry;
 pub mod testkit;
 mod text;

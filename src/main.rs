@@ -41,6 +41,7 @@ fn hand_over(command: Command, environment: &Environment) -> Outcome {
         Command::Import(args) => cli::import::import(&args, environment),
         Command::Gc(args) => cli::gc::gc(&args, environment),
         Command::Check(args) => cli::check::check(&args, environment),
+        Command::Team(command) => cli::team::team(&command, environment),
         Command::Completions(args) => cli::completions::completions(&args),
         Command::Agents(args) => cli::agents::agents(&args, environment),
         Command::Tree(args) => cli::tree::tree(&args, environment),

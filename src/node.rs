@@ -2,25 +2,28 @@
 //! them so that nothing accepted is lost. Which roles run here is decided here; today all of them do.
 
 mod ask;
+mod reload;
 mod retention;
-mod team;
+mod staff;
 
 pub use ask::{Answer, AskError};
-pub use team::{TeamError, TeamMember, default_team};
+pub use reload::{Changes, view};
 
 use crate::actors::{
-    ActorRef, ActorThread, Address, AgentActor, AgentLines, AgentParts, ChildDown, Directory, Dispatcher,
-    DispatcherParts, Gateway, GatewayParts, Master, MasterOptions, MasterParts, Place, Registry, RegistryParts,
-    Restarts, Root, Roster, Spec, TaskHandle, Tree, Watchdog, WatchdogOptions, spawn_task, supervise,
+    ActorRef, ActorThread, Address, AgentLines, ChildDown, Directory, Dispatcher, DispatcherParts, Gateway,
+    GatewayParts, Master, MasterOptions, MasterParts, Place, Registry, RegistryParts, Restarts, Root, Roster, Spec,
+    TaskHandle, Tree, Watchdog, WatchdogOptions, spawn_task, supervise,
 };
-use crate::http::{Api, ApiOptions, Metrics, Readiness, Server, ServerOptions, StopHandle};
-use crate::llm::{Provider, provider};
-use crate::messages::{CallContext, Cancel, Declaration, Deregister, Drain, Submit};
+use crate::http::{Api, ApiOptions, Metrics, Readiness, Server, ServerOptions, StopHandle, TeamView};
+use crate::llm::{Provider, ProviderKind, provider};
+use crate::messages::{CallContext, Cancel, Deregister, Drain, Submit};
 use crate::settings::{Settings, StoreUrl};
 use crate::store::{MemoryStore, SqliteOptions, SqliteStore, Store, StoreError, SystemClock};
-use crate::task::{AgentId, Capability, Incarnation, Pipeline};
+use crate::task::{AgentId, Pipeline};
+use crate::team::{Team, TeamError};
 use crate::telemetry::Counters;
 use futures_util::future::join_all;
+use staff::{Neighbours, Staff};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -108,6 +111,10 @@ pub struct Callboard {
     tree: Tree,
     root: Root,
     thread: Option<ActorThread>,
+    team: Team,
+    staff: Staff,
+    pipeline: watch::Sender<Arc<Pipeline>>,
+    shown: watch::Sender<Arc<TeamView>>,
     counters: Arc<Counters>,
     draining: Arc<AtomicBool>,
     readiness: Readiness,
@@ -120,7 +127,7 @@ impl Callboard {
     ///
     /// # Errors
     /// [`StartError`]; what had been started is stopped again.
-    pub async fn start(settings: &Settings, team: Vec<TeamMember>, serve: Serve) -> Result<Self, StartError> {
+    pub async fn start(settings: &Settings, team: Team, serve: Serve) -> Result<Self, StartError> {
         Self::start_with(settings, team, serve, Replacements::default()).await
     }
 
@@ -130,7 +137,7 @@ impl Callboard {
     /// [`StartError`]; what had been started is stopped again.
     pub async fn start_with(
         settings: &Settings,
-        team: Vec<TeamMember>,
+        team: Team,
         serve: Serve,
         own: Replacements,
     ) -> Result<Self, StartError> {
@@ -138,10 +145,10 @@ impl Callboard {
             Some(store) => store,
             None => open_store(settings).await?,
         };
-        let provider = own.provider.unwrap_or_else(|| provider(settings.provider, &settings.mock));
+        let providers = Providers::of(settings, own.provider);
         let (tree, root) = Tree::new(ROOT_RESTARTS);
         let thread = (!own.on_one_thread).then(ActorThread::start).transpose().map_err(StartError::Thread)?;
-        let parts = (store.clone(), provider);
+        let parts = (store.clone(), providers);
         let started = Self::assemble(settings, team, serve, parts, (tree.clone(), root), thread).await;
         if started.is_err() {
             tree.root().stopped().await;
@@ -153,9 +160,9 @@ impl Callboard {
 
     async fn assemble(
         settings: &Settings,
-        team: Vec<TeamMember>,
+        team: Team,
         serve: Serve,
-        (store, provider): (Arc<dyn Store>, Arc<dyn Provider>),
+        (store, providers): (Arc<dyn Store>, Providers),
         (tree, root): (Tree, Root),
         thread: Option<ActorThread>,
     ) -> Result<Self, StartError> {
@@ -164,13 +171,18 @@ impl Callboard {
         let directory = Directory::default();
         let (told, roster) = watch::channel(Arc::new(Roster::new()));
         let links = Links::default();
+        let (pipeline, plans) = watch::channel(Arc::new(team.pipeline.clone()));
+        let (shown, view) = watch::channel(Arc::new(view(&team, store.now())));
+        for warning in &team.warnings {
+            tracing::warn!("{warning}");
+        }
 
         let place = thread.as_ref().map_or(Place::Here, ActorThread::place);
-        let gateway = start_gateway(provider, &tree, place.clone());
+        let gateway = start_gateway(providers, &tree, place.clone());
         let registry = start_registry(settings, &tree, &store, told, &links);
         let parts = MasterParts {
             store: store.clone(),
-            pipeline: Arc::new(Pipeline::standard(settings.limits)),
+            pipeline: plans,
             directory: directory.clone(),
             roster: roster.clone(),
             dispatcher: links.dispatcher.clone(),
@@ -183,11 +195,11 @@ impl Callboard {
         // Set once each, here: nobody else holds the cells yet.
         let _ = links.advance.set(master.actor_ref());
         let _ = links.call_status.set(gateway.actor_ref());
-        let expected = team.len();
-        let neighbours = Neighbours { master: &master, registry: &registry, gateway: &gateway };
-        start_team(settings, team, &tree, neighbours, &directory, &place);
+        let neighbours = Neighbours::new(&master, &registry, &gateway);
+        let mut staff = Staff::new(settings, &tree, neighbours, directory.clone(), place, roster);
+        staff.employ(&team.members);
         // Whatever an earlier process left behind is looked at only when there is somebody to take it.
-        all_joined(roster, expected).await?;
+        staff.joined(&team.members).await?;
         let dispatcher = start_dispatcher(&tree, &store, &master);
         let _ = links.dispatcher.set(dispatcher.actor_ref());
 
@@ -195,7 +207,7 @@ impl Callboard {
         let server = match serve {
             Serve::Http => {
                 let api = public_api(settings, &store, &master, &tree, &counters, readiness.clone());
-                Some(serve_http(settings, &tree, api)?)
+                Some(serve_http(settings, &tree, api.with_team(view))?)
             }
             Serve::Nothing => None,
         };
@@ -210,6 +222,10 @@ impl Callboard {
             tree,
             root,
             thread,
+            team,
+            staff,
+            pipeline,
+            shown,
             counters,
             draining,
             readiness,
@@ -265,7 +281,7 @@ impl Callboard {
         let until = Instant::now() + grace;
         // First, or an agent that has been signed off would join again with its next heartbeat.
         self.drain(false).await;
-        let sign_off = |(agent, _): (AgentId, AgentLines)| {
+        let sign_off = |(agent, _): (AgentId, Arc<AgentLines>)| {
             self.deregister.ask(Deregister(agent), CallContext::default(), FAREWELL_TIMEOUT)
         };
         for gone in join_all(self.directory.all().into_iter().map(sign_off)).await {
@@ -298,7 +314,7 @@ impl Callboard {
 
     /// How many attempts are still with the agents.
     async fn drain(&self, hand_back: bool) -> usize {
-        let ask = |(_, lines): (AgentId, AgentLines)| {
+        let ask = |(_, lines): (AgentId, Arc<AgentLines>)| {
             lines.drain.ask(Drain { hand_back }, CallContext::default(), FAREWELL_TIMEOUT)
         };
         let left = join_all(self.directory.all().into_iter().map(ask)).await;
@@ -341,9 +357,26 @@ pub async fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, StoreErro
     }
 }
 
-fn start_gateway(chosen: Arc<dyn Provider>, tree: &Tree, place: Place) -> Address<Gateway> {
-    let name: Arc<str> = chosen.name().into();
-    let parts = GatewayParts { providers: Arc::new(BTreeMap::from([(name.clone(), chosen)])), default_provider: name };
+/// Who can answer model calls here, by name.
+struct Providers {
+    all: BTreeMap<Arc<str>, Arc<dyn Provider>>,
+    /// Who answers those that name nobody.
+    default: Arc<str>,
+}
+
+impl Providers {
+    /// All that the program has, or one in the place of each.
+    fn of(settings: &Settings, own: Option<Arc<dyn Provider>>) -> Self {
+        let named = |kind: ProviderKind| {
+            let chosen = own.clone().unwrap_or_else(|| provider(kind, &settings.mock));
+            (Arc::from(kind.name()), chosen)
+        };
+        Self { all: ProviderKind::ALL.into_iter().map(named).collect(), default: settings.provider.name().into() }
+    }
+}
+
+fn start_gateway(providers: Providers, tree: &Tree, place: Place) -> Address<Gateway> {
+    let parts = GatewayParts { providers: Arc::new(providers.all), default_provider: providers.default };
     let spec = Spec::new("gateway", move || Gateway::create(parts.clone()));
     supervise(&tree.root(), spec.bounds(GATEWAY_BOUNDS.0, GATEWAY_BOUNDS.1).place(place))
 }
@@ -371,64 +404,6 @@ fn start_dispatcher(tree: &Tree, store: &Arc<dyn Store>, master: &Address<Master
     supervise(&tree.root(), Spec::new("dispatcher", move || Dispatcher::create(parts.clone())).bounds(64, 4096))
 }
 
-/// Whom every agent talks to.
-#[derive(Clone, Copy)]
-struct Neighbours<'a> {
-    master: &'a Address<Master>,
-    registry: &'a Address<Registry>,
-    gateway: &'a Address<Gateway>,
-}
-
-/// Starts the agents, away from the master's thread: what an agent computes must not hold up those who hand out work.
-fn start_team(
-    settings: &Settings,
-    team: Vec<TeamMember>,
-    tree: &Tree,
-    neighbours: Neighbours<'_>,
-    directory: &Directory,
-    place: &Place,
-) {
-    let Neighbours { master, registry, gateway } = neighbours;
-    let agents = tree.root().group("agents", ROOT_RESTARTS);
-    for member in team {
-        let parts = AgentParts {
-            declaration: Declaration {
-                agent: member.id.clone(),
-                // Each life of the actor puts its own in.
-                incarnation: Incarnation::trusted("unborn"),
-                capabilities: member.capabilities,
-                slots: member.slots,
-                profile: member.profile,
-                description: Some(member.description),
-                url: None,
-            },
-            agent: member.agent,
-            provider: None,
-            master: master.actor_ref(),
-            gateway: gateway.actor_ref(),
-            register: registry.actor_ref(),
-            heartbeat: registry.actor_ref(),
-            heartbeat_ttl_ms: ms(settings.heartbeat_ttl),
-        };
-        // Room for refusals: the slots are what bounds the work.
-        let bounds = (member.slots.saturating_mul(4).max(64), member.slots.saturating_mul(4).max(256));
-        let spec = Spec::new(member.id.as_str(), move || AgentActor::create(parts.clone()));
-        let actor = supervise(&agents, spec.bounds(bounds.0, bounds.1).place(place.clone()));
-        let lines = AgentLines { work: actor.actor_ref(), drop_attempt: actor.actor_ref(), drain: actor.actor_ref() };
-        directory.enter(member.id, lines);
-    }
-}
-
-async fn all_joined(mut roster: watch::Receiver<Arc<Roster>>, expected: usize) -> Result<(), StartError> {
-    let waited = tokio::time::timeout(JOIN_TIMEOUT, roster.wait_for(|roster| roster.len() >= expected)).await;
-    if matches!(waited, Ok(Ok(_))) {
-        return Ok(());
-    }
-    drop(waited);
-    let joined = roster.borrow().len();
-    Err(StartError::Agents { joined, expected })
-}
-
 fn master_options(settings: &Settings) -> MasterOptions {
     MasterOptions {
         heartbeat_ttl_ms: ms(settings.heartbeat_ttl),
@@ -447,12 +422,8 @@ fn public_api(
 ) -> Api {
     let mut metrics = prometheus_client::registry::Registry::with_prefix("callboard");
     counters.register(&mut metrics);
-    let options = ApiOptions {
-        keys: settings.api_keys.clone(),
-        task_wait: settings.task_wait,
-        needed: needed(settings),
-        ..ApiOptions::default()
-    };
+    let options =
+        ApiOptions { keys: settings.api_keys.clone(), task_wait: settings.task_wait, ..ApiOptions::default() };
     Api::new(store.clone(), master.actor_ref(), master.actor_ref(), tree.clone(), options)
         .with_readiness(readiness)
         .with_metrics(Metrics::new(metrics))
@@ -465,12 +436,6 @@ fn serve_http(settings: &Settings, tree: &Tree, api: Api) -> Result<Listening, S
         .map_err(|error| StartError::Listen { address: settings.listen, error })?;
     let (address, stop) = (server.addr(), server.stop_handle());
     Ok(Listening { address, stop, served: spawn_task(&tree.root(), "http", server.serve()) })
-}
-
-/// The capabilities without which a task cannot succeed.
-fn needed(settings: &Settings) -> Vec<Capability> {
-    let mandatory = Pipeline::standard(settings.limits).0.into_iter().filter(|stage| !stage.optional);
-    mandatory.map(|stage| stage.capability).collect()
 }
 
 fn watch_turns(settings: &Settings, tree: &Tree) -> std::io::Result<Watchdog> {

@@ -13,6 +13,8 @@ pub use sources::Overrides;
 pub use store_url::{StoreUrl, UnknownStore};
 pub use values::{Shown, Survey, load, survey};
 
+pub(crate) use values::duration;
+
 use crate::http::ApiKeys;
 use crate::llm::{MockSettings, ProviderKind};
 use crate::store::{Durability, Retention};
@@ -51,6 +53,8 @@ pub struct Settings {
     pub durability: Durability,
     /// The folder of documents to search; the project's own documentation when none.
     pub docs: Option<PathBuf>,
+    /// The team's file; the default team when none.
+    pub team: Option<PathBuf>,
     /// Who answers the model calls.
     pub provider: ProviderKind,
     /// The knobs of `mock`.

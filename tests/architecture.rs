@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room with those it may name, itself aside.
-const MAY_NAME: [(&str, &[&str]); 13] = [
+const MAY_NAME: [(&str, &[&str]); 14] = [
     ("task", &[]),
     ("text", &[]),
     ("messages", &["task"]),
@@ -18,9 +18,10 @@ const MAY_NAME: [(&str, &[&str]); 13] = [
     ("actors", &["agents", "llm", "store", "messages", "task", "telemetry"]),
     ("http", &["actors", "store", "messages", "task", "telemetry"]),
     ("settings", &["http", "llm", "store", "task"]),
-    ("node", &["actors", "agents", "http", "llm", "messages", "settings", "store", "task", "telemetry"]),
-    ("testkit", &["actors", "agents", "llm", "messages", "node", "settings", "store", "task"]),
-    ("cli", &["actors", "http", "llm", "messages", "node", "settings", "store", "task", "telemetry"]),
+    ("team", &["agents", "llm", "settings", "task"]),
+    ("node", &["actors", "http", "llm", "messages", "settings", "store", "task", "team", "telemetry"]),
+    ("testkit", &["actors", "agents", "llm", "messages", "node", "settings", "store", "task", "team"]),
+    ("cli", &["actors", "http", "llm", "messages", "node", "settings", "store", "task", "team", "telemetry"]),
 ];
 
 /// What every room's own tests may name besides.

@@ -1,4 +1,4 @@
-//! The commands that the documentation shows do what it says: those of docs/operations.md are run one after the other, and
+//! The commands that the documentation shows do what it says: those of docs/operations.md and docs/teams.md are run one after the other, and
 //! every `callboard` command shown anywhere is one that can be typed.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -50,21 +50,32 @@ fn words(line: &str) -> Vec<String> {
     words
 }
 
-#[test]
-fn the_commands_of_the_operations_page_work_in_its_order() {
+/// Runs a page's commands one after the other in an empty folder; how many.
+fn run_in_order(page: &str) -> usize {
     let folder = tempfile::tempdir().unwrap();
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operations.md");
     let mut run = 0;
-    for line in commands(&page) {
+    for line in commands(&Path::new(env!("CARGO_MANIFEST_DIR")).join(page)) {
         let words = words(&line);
-        assert_eq!(words[0], "callboard", "{line}");
+        if words[0] != "callboard" {
+            continue;
+        }
         let args: Vec<&str> = words[1..].iter().map(String::as_str).collect();
         let output = callboard(&args).current_dir(folder.path()).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{line}: {said}");
         run += 1;
     }
-    assert!(run >= 8, "{run}");
+    run
+}
+
+#[test]
+fn the_commands_of_the_operations_page_work_in_its_order() {
+    assert!(run_in_order("docs/operations.md") >= 8);
+}
+
+#[test]
+fn the_commands_of_the_teams_page_work_in_its_order() {
+    assert_eq!(run_in_order("docs/teams.md"), 4);
 }
 
 #[test]

@@ -5,9 +5,10 @@
 use callboard::actors::{ActorRef, Behaviour, Handle, Reply, Spec, Turn, run, supervise};
 use callboard::agents::{Agent, AgentError, BoxFuture, Think};
 use callboard::messages::{CallContext, Message, Work};
-use callboard::node::{Callboard, Serve, TeamMember, default_team};
+use callboard::node::{Callboard, Serve};
 use callboard::settings::Settings;
 use callboard::task::Json;
+use callboard::team::{Team, TeamMember};
 use std::process::{Command, Output};
 use std::time::Duration;
 
@@ -51,7 +52,7 @@ impl Handle<Stumble> for Stumbler {
 /// What `callboard serve` does with a failure, around an actor that always fails.
 async fn stumble() {
     let settings = Settings::with(&[("store", "memory:"), ("provider", "mock")]).unwrap();
-    let team = default_team(&settings).unwrap();
+    let team = Team::of(&settings).unwrap();
     let mut company = Callboard::start(&settings, team, Serve::Nothing).await.unwrap();
     let soon = Duration::from_millis(1);
     let spec = Spec::new("stumbler", || Stumbler).restarts(2, Duration::from_secs(600)).back_off(soon, soon);
@@ -99,8 +100,8 @@ impl Agent for Blocker {
 /// A company whose analyst never comes back from its first turn.
 async fn freeze() {
     let settings = Settings::with(&[("store", "memory:"), ("provider", "mock"), ("frozen_exit", "300ms")]).unwrap();
-    let mut team = default_team(&settings).unwrap();
-    team[0] = TeamMember::new("blocker", "analyze", Blocker).unwrap();
+    let mut team = Team::of(&settings).unwrap();
+    team.members[0] = TeamMember::new("blocker", "analyze", Blocker).unwrap();
     let company = Callboard::start(&settings, team, Serve::Nothing).await.unwrap();
     let answer = company.ask("why?").await;
     println!("\nanswered in spite of all: {answer:?}");

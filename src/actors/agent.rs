@@ -10,21 +10,20 @@ use crate::messages::{
     ActiveAttempt, CallContext, Declaration, Drain, DropAttempt, Generate, Heartbeat, HeartbeatAnswer, Register,
     StepOutcome, StepResult, Work, WorkReply,
 };
-use crate::task::{AgentId, ErrorCode, Failure, Incarnation, Json, Loss};
+use crate::task::{AgentId, Capability, ErrorCode, Failure, Incarnation, Json, Loss};
 use foldhash::{HashMap, HashMapExt as _};
 use std::sync::Arc;
 use std::time::Duration;
 use think::{GatewayThink, Progress};
+use tokio::sync::watch;
 
 /// What an agent's actor is made of; each of its lives gets a copy.
 #[derive(Clone)]
 pub struct AgentParts {
-    /// What it says of itself; each life puts its own incarnation in.
-    pub declaration: Declaration,
-    /// What it does.
-    pub agent: Arc<dyn Agent>,
-    /// Which provider it thinks with; the gateway's own when none.
-    pub provider: Option<Arc<str>>,
+    /// Its name.
+    pub id: AgentId,
+    /// What it is to do, from now on; none once its team has no place for it.
+    pub duties: watch::Receiver<Option<Arc<Duties>>>,
     /// Who takes its results.
     pub master: ActorRef<StepResult>,
     /// Where it thinks.
@@ -35,6 +34,23 @@ pub struct AgentParts {
     pub heartbeat: ActorRef<Heartbeat>,
     /// How long a heartbeat counts, in milliseconds.
     pub heartbeat_ttl_ms: u64,
+}
+
+/// What an agent is to do. Steps that began under other duties end under them.
+#[derive(Clone)]
+pub struct Duties {
+    /// What it can do.
+    pub capabilities: Vec<Capability>,
+    /// How many steps at once.
+    pub slots: u32,
+    /// What kind of specialist it is.
+    pub profile: Arc<str>,
+    /// What it is, for people.
+    pub description: Arc<str>,
+    /// Which provider it thinks with; the gateway's own when none.
+    pub provider: Option<Arc<str>>,
+    /// What it does.
+    pub agent: Arc<dyn Agent>,
 }
 
 /// An accepted attempt is in a heartbeat within this time.
@@ -49,6 +65,8 @@ const MAX_OUTPUT_BYTES: usize = 2 * 1024 * 1024;
 /// One agent.
 pub struct AgentActor {
     parts: AgentParts,
+    /// None once it is to take nothing new.
+    duties: Option<Arc<Duties>>,
     incarnation: Incarnation,
     steps: TaskSet<DropAttempt>,
     /// What each attempt is busy with, until its result has been taken.
@@ -64,31 +82,37 @@ pub struct AgentActor {
 
 impl AgentActor {
     /// A new life, with free slots. Attempts that an earlier one left running are reported as lost.
-    pub fn create(parts: AgentParts) -> Self {
+    pub fn create(mut parts: AgentParts) -> Self {
         let master = parts.master.clone();
-        let agent = parts.declaration.agent.clone();
+        let agent = parts.id.clone();
+        let duties = parts.duties.borrow_and_update().clone();
         let steps = TaskSet::new(move |attempt| report::lost(&master, &agent, attempt, Loss::AgentRestarted));
         let incarnation = Incarnation::trusted(uuid::Uuid::now_v7().to_string());
         Self {
+            is_draining: duties.is_none(),
             parts,
+            duties,
             incarnation,
             steps,
             attempts: HashMap::new(),
-            is_draining: false,
             is_joining: false,
             beat_is_due: false,
         }
     }
 
     fn id(&self) -> &AgentId {
-        &self.parts.declaration.agent
+        &self.parts.id
     }
 
-    fn begin(&mut self, work: Work, context: CallContext, turn: &mut Turn<'_, Self>) {
+    fn slots(&self) -> u32 {
+        self.duties.as_ref().map_or(0, |duties| duties.slots)
+    }
+
+    fn begin(&mut self, duties: &Duties, work: Work, context: CallContext, turn: &mut Turn<'_, Self>) {
         let attempt = DropAttempt { key: work.key.clone(), step: work.step.clone(), attempt: work.attempt };
         let progress = Arc::new(Progress::default());
-        let agent = self.parts.agent.clone();
-        let think = GatewayThink::new(&self.parts, &work, context, progress.clone());
+        let agent = duties.agent.clone();
+        let think = GatewayThink::new(&self.parts, duties, &work, context, progress.clone());
         let name = format!("{} #{}", work.step, work.attempt);
         let child = spawn_task(turn.node(), name, async move { agent.perform(&work, &think).await });
         self.steps.insert(attempt.clone(), child.abort_handle());
@@ -124,8 +148,8 @@ impl AgentActor {
     // === Joining and staying ===
 
     fn join(&mut self, pause: Duration, turn: &mut Turn<'_, Self>) {
+        let Some(declaration) = self.declaration() else { return };
         self.is_joining = true;
-        let declaration = Declaration { incarnation: self.incarnation.clone(), ..self.parts.declaration.clone() };
         let joined = self.parts.register.ask(Register(declaration), CallContext::default(), REGISTRY_TIMEOUT);
         turn.spawn(joined, move |actor, joined, turn| {
             actor.is_joining = false;
@@ -135,6 +159,33 @@ impl AgentActor {
                 let next = (pause * 2).min(JOIN_PAUSES.1);
                 let jittered = pause.mul_f64(0.5 + fastrand::f64() / 2.0);
                 turn.later(jittered, move |actor, turn| actor.join(next, turn));
+            }
+        });
+    }
+
+    /// What it says of itself; none when it is to join no more.
+    fn declaration(&self) -> Option<Declaration> {
+        let duties = self.duties.as_ref()?;
+        Some(Declaration {
+            agent: self.id().clone(),
+            incarnation: self.incarnation.clone(),
+            capabilities: duties.capabilities.clone(),
+            slots: duties.slots,
+            profile: duties.profile.clone(),
+            description: Some(duties.description.clone()),
+            url: None,
+        })
+    }
+
+    /// Waits for other duties, takes them up, and joins again with them.
+    fn follow_duties(&self, turn: &mut Turn<'_, Self>) {
+        let mut told = self.parts.duties.clone();
+        turn.spawn(async move { told.changed().await.is_ok() }, |actor, is_told, turn| {
+            if is_told {
+                actor.duties = actor.parts.duties.borrow_and_update().clone();
+                actor.is_draining |= actor.duties.is_none();
+                actor.join(JOIN_PAUSES.0, turn);
+                actor.follow_duties(turn);
             }
         });
     }
@@ -158,7 +209,7 @@ impl AgentActor {
             active(attempt, progress, age_ms)
         };
         let active = self.attempts.iter().map(active).collect();
-        let load = self.steps.len() as f64 / f64::from(self.parts.declaration.slots.max(1));
+        let load = self.steps.len() as f64 / f64::from(self.slots().max(1));
         let beat =
             Heartbeat { agent: self.id().clone(), incarnation: self.incarnation.clone(), load: load.min(1.0), active };
         let answered = self.parts.heartbeat.ask(beat, CallContext::default(), REGISTRY_TIMEOUT);
@@ -188,6 +239,7 @@ impl Behaviour for AgentActor {
 
     fn started(&mut self, turn: &mut Turn<'_, Self>) {
         self.join(JOIN_PAUSES.0, turn);
+        self.follow_duties(turn);
         turn.every(Duration::from_millis(self.parts.heartbeat_ttl_ms / 3), Self::beat);
     }
 }
@@ -195,16 +247,16 @@ impl Behaviour for AgentActor {
 impl Handle<Work> for AgentActor {
     fn handle(&mut self, work: Work, context: CallContext, reply: Reply<Work>, turn: &mut Turn<'_, Self>) {
         let attempt = DropAttempt { key: work.key.clone(), step: work.step.clone(), attempt: work.attempt };
-        reply.send(if self.is_draining {
-            WorkReply::Draining
-        } else if work.incarnation != self.incarnation {
+        let duties = self.duties.clone().filter(|_| !self.is_draining);
+        let Some(duties) = duties else { return reply.send(WorkReply::Draining) };
+        reply.send(if work.incarnation != self.incarnation {
             WorkReply::Restarted
         } else if self.attempts.contains_key(&attempt) {
             WorkReply::Accepted
-        } else if self.steps.len() >= self.parts.declaration.slots as usize {
+        } else if self.steps.len() >= duties.slots as usize {
             WorkReply::Overloaded
         } else {
-            self.begin(work, context, turn);
+            self.begin(&duties, work, context, turn);
             WorkReply::Accepted
         });
     }

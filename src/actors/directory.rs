@@ -22,22 +22,30 @@ pub struct AgentLines {
 /// All agents that this process can reach.
 #[derive(Debug, Clone, Default)]
 pub struct Directory {
-    agents: Arc<RwLock<BTreeMap<AgentId, AgentLines>>>,
+    agents: Arc<RwLock<BTreeMap<AgentId, Arc<AgentLines>>>>,
 }
 
 impl Directory {
     /// Makes an agent reachable.
-    pub fn enter(&self, agent: AgentId, lines: AgentLines) {
+    pub fn enter(&self, agent: AgentId, lines: Arc<AgentLines>) {
         self.agents.write().insert(agent, lines);
     }
 
+    /// Forgets an agent, unless it is reached otherwise by now.
+    pub fn leave(&self, agent: &AgentId, lines: &Arc<AgentLines>) {
+        let mut agents = self.agents.write();
+        if agents.get(agent).is_some_and(|known| Arc::ptr_eq(known, lines)) {
+            agents.remove(agent);
+        }
+    }
+
     /// How an agent is reached; none when it is not known here.
-    pub fn find(&self, agent: &AgentId) -> Option<AgentLines> {
+    pub fn find(&self, agent: &AgentId) -> Option<Arc<AgentLines>> {
         self.agents.read().get(agent).cloned()
     }
 
     /// All of them.
-    pub fn all(&self) -> Vec<(AgentId, AgentLines)> {
+    pub fn all(&self) -> Vec<(AgentId, Arc<AgentLines>)> {
         self.agents.read().iter().map(|(agent, lines)| (agent.clone(), lines.clone())).collect()
     }
 }

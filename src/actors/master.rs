@@ -33,8 +33,8 @@ use tokio::sync::watch;
 pub struct MasterParts {
     /// The only memory.
     pub store: Arc<dyn Store>,
-    /// What a task's plan is made from.
-    pub pipeline: Arc<Pipeline>,
+    /// What a new task's plan is made from; it may change.
+    pub pipeline: watch::Receiver<Arc<Pipeline>>,
     /// Where agents are reached.
     pub directory: Directory,
     /// Who is alive.
@@ -178,7 +178,8 @@ impl Master {
 
     fn accept(&mut self, submission: Submission, reply: Reply<Submit>, turn: &mut Turn<'_, Self>) {
         let key = submission.key.clone();
-        let prepared = prepare(&submission, &self.parts.pipeline, self.parts.options.max_open_tasks);
+        let pipeline = self.parts.pipeline.borrow().clone();
+        let prepared = prepare(&submission, &pipeline, self.parts.options.max_open_tasks);
         let (plan, request, payloads, record) = match prepared {
             Ok(prepared) => prepared,
             Err(error) => {

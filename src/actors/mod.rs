@@ -38,7 +38,7 @@ mod tree;
 mod watchdog;
 
 pub use actor_ref::{ActorRef, Reply};
-pub use agent::{AgentActor, AgentParts};
+pub use agent::{AgentActor, AgentParts, Duties};
 pub use behaviour::{Behaviour, Handle, Turn};
 pub use directory::{AgentLines, Directory};
 pub use dispatcher::{Dispatcher, DispatcherParts};

@@ -294,6 +294,12 @@ impl Node {
         }
     }
 
+    /// Stops it, waits until nothing of it is left, and takes it out of the tree: it will not be missed.
+    pub async fn retired(&self) {
+        self.stopped().await;
+        self.tree.remove(&self.status);
+    }
+
     /// Waits until it has ended, whatever the reason.
     pub async fn ended(&self) {
         self.status.gone().await;

@@ -8,5 +8,7 @@ pub const OWN_DOCUMENTS: EmbeddedDocuments = &[
     ("README.md", include_str!("../../README.md")),
     ("ARCHITECTURE.md", include_str!("../../ARCHITECTURE.md")),
     ("docs/semantics.md", include_str!("../../docs/semantics.md")),
+    ("docs/concepts.md", include_str!("../../docs/concepts.md")),
+    ("docs/teams.md", include_str!("../../docs/teams.md")),
     ("docs/configuration.md", include_str!("../../docs/configuration.md")),
 ];

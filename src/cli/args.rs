@@ -54,6 +54,9 @@ pub enum Command {
     Gc(GcArgs),
     /// Look at the settings and try everything that they name, before a server does
     Check(CheckArgs),
+    /// Write, check or show a team's file: who works here, with which prompts, and what a task passes
+    #[command(subcommand)]
+    Team(TeamCommand),
     /// Print what a shell needs to complete this command line
     Completions(CompletionsArgs),
     /// List the agents that are alive
@@ -71,6 +74,9 @@ pub struct TeamArgs {
     /// Folder of documents to search; without it the project's own [CALLBOARD_DOCS]
     #[arg(long, value_name = "DIR")]
     pub docs: Option<String>,
+    /// The team's file; without it the default team of four [CALLBOARD_TEAM]
+    #[arg(long, value_name = "FILE")]
+    pub team: Option<String>,
     /// Who answers: extractive (quotes the documents) or mock [CALLBOARD_PROVIDER]
     #[arg(long, value_name = "NAME")]
     pub provider: Option<String>,
@@ -100,6 +106,7 @@ impl TeamArgs {
         typed([
             ("store", &self.store),
             ("docs", &self.docs),
+            ("team", &self.team),
             ("provider", &self.provider),
             ("durability", &self.durability),
             ("mock_latency", &self.mock_latency),
@@ -418,6 +425,67 @@ pub struct CheckArgs {
     pub json: bool,
     #[command(flatten)]
     pub serve: ServeArgs,
+}
+
+/// `team`.
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+docs/teams.md describes every key. A server takes the file with --team or CALLBOARD_TEAM, and reads it again on SIGHUP.
+
+Examples:
+  callboard team init ./team                       team.toml and the prompts of the default team, to be changed
+  callboard team check ./team/team.toml
+  callboard run \"What is in here?\" --team ./team/team.toml --docs ~/notes")]
+pub enum TeamCommand {
+    /// Write the default team's file and its prompts into a folder, to begin with
+    Init(TeamInitArgs),
+    /// Read a team's file, its prompts and its folders as a server would, and say what is wrong where
+    Check(TeamFileArgs),
+    /// Show a team's agents and stages: of a file, of the settings, or of a server
+    Show(TeamShowArgs),
+}
+
+/// `team init`.
+#[derive(Debug, Args)]
+pub struct TeamInitArgs {
+    /// The folder; it is made where it is missing
+    #[arg(value_name = "DIR", default_value = ".")]
+    pub folder: PathBuf,
+    /// Overwrite files that are there already
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// `team check`.
+#[derive(Debug, Args)]
+#[command(after_help = "Exit codes: 0 it can be used, 64 something in it is wrong.")]
+pub struct TeamFileArgs {
+    /// The team's file; that of the settings when left out
+    #[arg(value_name = "FILE")]
+    pub file: Option<String>,
+    /// Print one JSON object: problems and warnings, each with file and line
+    #[arg(long)]
+    pub json: bool,
+    /// A TOML file of settings [CALLBOARD_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// `team show`.
+#[derive(Debug, Args)]
+pub struct TeamShowArgs {
+    /// The team's file; that of the settings when left out
+    #[arg(value_name = "FILE")]
+    pub file: Option<String>,
+    /// Instead: the team that this server works with now
+    #[arg(long, value_name = "URL", conflicts_with = "file")]
+    pub server: Option<String>,
+    /// Print it as JSON, as GET /team does
+    #[arg(long)]
+    pub json: bool,
+    /// A TOML file of settings [CALLBOARD_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
 }
 
 /// `completions`.

@@ -7,8 +7,9 @@ use super::environment::Environment;
 use super::exit::{Code, Exit, Outcome};
 use super::host::in_a_runtime;
 use super::output::print;
-use callboard::node::{TeamError, default_team, open_store};
+use callboard::node::open_store;
 use callboard::settings::{Settings, Shown, StoreUrl};
+use callboard::team::Team;
 use serde::Serialize;
 use serde_json::json;
 use std::net::TcpListener;
@@ -107,12 +108,11 @@ fn listen(settings: &Settings) -> Result<String, String> {
 }
 
 fn team(settings: &Settings) -> Result<String, String> {
-    let team = default_team(settings).map_err(|error| match error {
-        TeamError::Corpus(error) => format!("docs: {error}"),
-        other => other.to_string(),
-    })?;
-    let names: Vec<&str> = team.iter().map(|member| member.id.as_str()).collect();
+    let team = Team::of(settings).map_err(|error| error.to_string())?;
+    let names: Vec<&str> = team.members.iter().map(|member| member.id.as_str()).collect();
     let documents =
         settings.docs.as_ref().map_or_else(String::new, |docs| format!("; documents in {}", docs.display()));
-    Ok(format!("{}{documents}", names.join(", ")))
+    let source = settings.team.as_ref().map_or_else(String::new, |file| format!(", by {}", file.display()));
+    let warnings: String = team.warnings.iter().map(|warning| format!("; warning: {warning}")).collect();
+    Ok(format!("{}{source}{documents}{warnings}", names.join(", ")))
 }

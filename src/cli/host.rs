@@ -7,8 +7,9 @@ use super::environment::{Environment, Talk};
 use super::exit::{Exit, Outcome};
 use super::signals::Signals;
 use callboard::actors::run;
-use callboard::node::{Callboard, Serve, TeamMember, default_team};
+use callboard::node::{Callboard, Serve};
 use callboard::settings::{Overrides, Settings};
+use callboard::team::{Team, TeamMember};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -41,8 +42,8 @@ impl Host {
     async fn start(mut settings: Settings, prepare: impl FnOnce(&mut [TeamMember])) -> Result<Self, Exit> {
         let key = uuid::Uuid::now_v7().simple().to_string();
         settings.api_keys = Some(format!("{key}=default").parse().map_err(Exit::internal)?);
-        let mut team = default_team(&settings).map_err(callboard::node::StartError::from)?;
-        prepare(&mut team);
+        let mut team = Team::of(&settings).map_err(callboard::node::StartError::from)?;
+        prepare(&mut team.members);
         let callboard = Callboard::start(&settings, team, Serve::Http).await?;
         let address = callboard.address().ok_or_else(|| Exit::internal("the server has no address"))?;
         let client = Client::new(&format!("http://{address}"), Some(&key))?;

@@ -11,6 +11,7 @@
 //! | `show`, `tasks`, `events`, `cancel`, `agents`, `tree` | clients of a server |
 //! | `export`, `import`, `gc` | work on a store that no server has open (`store`) |
 //! | `check` | what a server would need, tried |
+//! | `team` | a team's file: written, checked, shown |
 //! | `completions` | for shells |
 //! | `client`, `sse`, `wire`, `follow` | how the API is spoken |
 //! | `ask`, `progress`, `answer` | one question: handing it in, watching it, showing the answer |
@@ -34,6 +35,7 @@ pub mod run;
 pub mod serve;
 pub mod show;
 pub mod tasks;
+pub mod team;
 pub mod tree;
 
 mod answer;

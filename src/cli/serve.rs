@@ -5,10 +5,11 @@ use super::args::ServeArgs;
 use super::environment::{Environment, Talk};
 use super::exit::{Exit, Outcome};
 use super::output::print;
-use super::signals::Signals;
+use super::signals::{Hangups, Signals};
 use callboard::actors::run;
-use callboard::node::{Callboard, Serve, StartError, default_team};
+use callboard::node::{Callboard, Serve, StartError};
 use callboard::settings::Settings;
+use callboard::team::{Kinds, Team};
 use std::time::Duration;
 
 /// How long what runs may finish after a failure that no supervisor could take: long enough to hand it back.
@@ -17,7 +18,7 @@ const GRACE_AFTER_FAILURE: Duration = Duration::from_secs(2);
 /// Runs it.
 pub fn serve(args: &ServeArgs, environment: &Environment) -> Outcome {
     let settings = environment.settings(args.team.config.as_deref(), &args.overrides(), Talk::Usual)?;
-    let team = default_team(&settings).map_err(StartError::from)?;
+    let team = Team::of(&settings).map_err(StartError::from)?;
     let whole = async {
         let mut signals = Signals::listen()?;
         let callboard = tokio::select! {
@@ -34,14 +35,30 @@ async fn stay(mut callboard: Callboard, settings: &Settings, signals: &mut Signa
         tracing::info!(%address, store = %settings.store, "ready");
         print(&format!("listening on http://{address}"))?;
     }
-    let (grace, ended) = tokio::select! {
-        signal = signals.next() => {
-            tracing::info!(signal = signal.name(), grace = ?settings.drain_grace, "draining; again to end at once");
-            (settings.drain_grace, Ok(()))
+    let mut hangups = Hangups::listen()?;
+    let (grace, ended) = loop {
+        tokio::select! {
+            signal = signals.next() => {
+                tracing::info!(signal = signal.name(), grace = ?settings.drain_grace, "draining; again to end at once");
+                break (settings.drain_grace, Ok(()));
+            }
+            down = callboard.failed() => {
+                tracing::error!(actor.path = %down.path, reason = %down.reason, "no supervisor could take this failure: stopping");
+                break (GRACE_AFTER_FAILURE, Err(Exit::internal(down)));
+            }
+            () = hangups.next() => {}
         }
-        down = callboard.failed() => {
-            tracing::error!(actor.path = %down.path, reason = %down.reason, "no supervisor could take this failure: stopping");
-            (GRACE_AFTER_FAILURE, Err(Exit::internal(down)))
+        let kinds = Kinds::default();
+        let reloaded = tokio::select! {
+            reloaded = callboard.reload(settings, &kinds) => reloaded,
+            signal = signals.next() => {
+                tracing::info!(signal = signal.name(), grace = ?settings.drain_grace, "draining; again to end at once");
+                break (settings.drain_grace, Ok(()));
+            }
+        };
+        match reloaded {
+            Ok(changes) => tracing::info!(team = %callboard.team().name, "the team was read again: {changes}"),
+            Err(error) => tracing::error!("the team stays as it was, because its file cannot be used: {error}"),
         }
     };
     let stopped = tokio::select! {

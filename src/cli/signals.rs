@@ -36,6 +36,23 @@ impl Signals {
     }
 }
 
+/// Listens to SIGHUP, by which operators ask for files to be read again. Only where that is done: elsewhere it ends the
+/// process, as it does for every program whose terminal is gone.
+pub struct Hangups(unix::Signal);
+
+impl Hangups {
+    /// Starts listening.
+    pub fn listen() -> Result<Self, Exit> {
+        let heard = signal(SignalKind::hangup());
+        heard.map(Self).map_err(|error| Exit::internal(format!("signals cannot be heard: {error}")))
+    }
+
+    /// The next one.
+    pub async fn next(&mut self) {
+        self.0.recv().await;
+    }
+}
+
 impl Signal {
     /// Its name.
     pub fn name(self) -> &'static str {

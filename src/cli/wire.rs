@@ -194,6 +194,74 @@ pub struct Listed {
     pub accepted_at: String,
 }
 
+/// Who works in a team, and what a task passes there.
+#[derive(Debug, Deserialize)]
+pub struct Team {
+    /// Its name.
+    pub name: String,
+    /// What it is for.
+    pub description: Option<String>,
+    /// Its file.
+    pub source: String,
+    /// What a task passes.
+    #[serde(default)]
+    pub stages: Vec<TeamStage>,
+    /// Who works there.
+    #[serde(default)]
+    pub agents: Vec<TeamAgent>,
+    /// How reading it again went.
+    pub last_reload: Option<Reload>,
+}
+
+/// One stage.
+#[derive(Debug, Deserialize)]
+pub struct TeamStage {
+    /// What it takes.
+    pub capability: String,
+    /// Whether a task can do without it.
+    #[serde(default)]
+    pub optional: bool,
+    /// What its step may cost.
+    pub limits: StageLimits,
+}
+
+/// What one step may cost, as far as it is shown.
+#[derive(Debug, Deserialize)]
+pub struct StageLimits {
+    /// Attempts that may fail.
+    pub max_attempts: u32,
+    /// Milliseconds for each.
+    pub timeout_ms: u64,
+}
+
+/// One agent of a team.
+#[derive(Debug, Deserialize)]
+pub struct TeamAgent {
+    /// Its name.
+    pub agent_id: String,
+    /// What it is made of.
+    #[serde(default)]
+    pub kind: String,
+    /// What it can do.
+    #[serde(default)]
+    pub capabilities: Vec<String>,
+    /// What it is.
+    #[serde(default)]
+    pub description: String,
+    /// How many steps at once.
+    #[serde(default)]
+    pub slots: u32,
+    /// Who answers its model calls.
+    pub provider: Option<String>,
+}
+
+/// How reading a team again went.
+#[derive(Debug, Deserialize)]
+pub struct Reload {
+    /// What was wrong, if anything.
+    pub fault: Option<String>,
+}
+
 /// Who is alive.
 #[derive(Debug, Deserialize)]
 pub struct Agents {

@@ -80,7 +80,9 @@ async fn ready(api: web::Data<Api>) -> Result<HttpResponse, ApiError> {
     let asked = tokio::time::timeout(CHECK_WITHIN, asked).await;
     let agents = asked.unwrap_or_else(|_| Err(StoreError::Unavailable("it did not answer in time".into())))?;
     let is_live = |wanted: &&Capability| agents.iter().any(|agent| agent.declaration.capabilities.contains(wanted));
-    let missing: Vec<_> = api.options.needed.iter().filter(|wanted| !is_live(wanted)).cloned().collect();
+    let team = api.team.borrow().clone();
+    let needed = team.stages.iter().filter(|stage| !stage.optional).map(|stage| &stage.capability);
+    let missing: Vec<_> = needed.filter(|wanted| !is_live(wanted)).cloned().collect();
     let status = if missing.is_empty() { "ready" } else { "degraded" };
     Ok(HttpResponse::Ok().json(Ready { status, missing_capabilities: missing }))
 }

@@ -9,7 +9,7 @@
 //! | `error` | the envelope, and which status each failure has |
 //! | `request` | reading bodies, queries, paths, waits |
 //! | `task/` | `POST /task`, `GET` and `DELETE /task/{id}`, its result, its events |
-//! | `tasks`, `agents`, `supervision` | the lists |
+//! | `tasks`, `agents`, `team`, `supervision` | the lists |
 //! | `health`, `metrics` | for operators and their tools |
 //! | `time` | moments in words |
 
@@ -24,6 +24,7 @@ mod server;
 mod supervision;
 mod task;
 mod tasks;
+mod team;
 mod time;
 
 pub use auth::{ApiKeys, InvalidKeys};
@@ -32,18 +33,18 @@ pub use health::Readiness;
 pub use metrics::Metrics;
 pub use request::BODY_LIMIT;
 pub use server::{Server, ServerOptions, StopHandle};
+pub use team::{Reload, TeamAgent, TeamStage, TeamView};
 
 use crate::actors::{ActorRef, Tree};
 use crate::messages::{Cancel, Submit};
 use crate::store::Store;
-use crate::task::Capability;
 use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::middleware::from_fn;
 use actix_web::{App, Error, Resource, web};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 /// What the public API works with.
 pub struct Api {
@@ -54,6 +55,7 @@ pub struct Api {
     options: ApiOptions,
     readiness: Readiness,
     metrics: Metrics,
+    team: watch::Receiver<Arc<TeamView>>,
     /// One permit for each client that waits for a task or streams its events.
     watchers: Arc<Semaphore>,
 }
@@ -73,8 +75,6 @@ pub struct ApiOptions {
     pub heartbeat: Duration,
     /// How many clients may wait for tasks and stream events at once.
     pub max_watchers: usize,
-    /// What tasks need; a capability of these without a live agent makes readiness `degraded`.
-    pub needed: Vec<Capability>,
 }
 
 impl Default for ApiOptions {
@@ -86,7 +86,6 @@ impl Default for ApiOptions {
             answer_within: Duration::from_secs(10),
             heartbeat: Duration::from_secs(15),
             max_watchers: 10_000,
-            needed: Vec::new(),
         }
     }
 }
@@ -102,7 +101,9 @@ impl Api {
     ) -> Self {
         let watchers = Arc::new(Semaphore::new(options.max_watchers.min(Semaphore::MAX_PERMITS)));
         let (readiness, metrics) = (Readiness::default(), Metrics::default());
-        Self { store, submit, cancel, tree, options, readiness, metrics, watchers }
+        // Its sender is gone: the team that is shown until there is one never changes.
+        let (_, team) = watch::channel(Arc::default());
+        Self { store, submit, cancel, tree, options, readiness, metrics, team, watchers }
     }
 
     /// The same with a readiness that others hold too.
@@ -115,6 +116,13 @@ impl Api {
     #[must_use]
     pub fn with_metrics(self, metrics: Metrics) -> Self {
         Self { metrics, ..self }
+    }
+
+    /// The same with a team to show. A capability that one of its stages must have and no live agent has makes readiness
+    /// `degraded`.
+    #[must_use]
+    pub fn with_team(self, team: watch::Receiver<Arc<TeamView>>) -> Self {
+        Self { team, ..self }
     }
 
     /// What tells this API that the process is on its way out.
@@ -139,6 +147,7 @@ pub fn configure(config: &mut web::ServiceConfig, api: Arc<Api>) {
         task::configure,
         tasks::configure,
         agents::configure,
+        team::configure,
         supervision::configure,
         health::configure,
         metrics::configure,

@@ -17,12 +17,13 @@ const fn setting(name: &'static str, default: &'static str) -> Setting {
 }
 
 /// All of them.
-pub const SETTINGS: [Setting; 29] = [
+pub const SETTINGS: [Setting; 30] = [
     setting("listen", "127.0.0.1:8000"),
     setting("store", "sqlite:./callboard.db"),
     setting("durability", "relaxed"),
     setting("role", "all"),
     Setting { name: "docs", default: None, is_secret: false },
+    Setting { name: "team", default: None, is_secret: false },
     setting("provider", "extractive"),
     setting("mock_latency", "0ms"),
     setting("mock_script", ""),

@@ -144,7 +144,7 @@ impl Reading {
             other => duration(other, Duration::ZERO).map(Some),
         });
         let http_workers = self.parsed_number("http_workers");
-        let docs = self.sources.found.get("docs").map(|found| PathBuf::from(&found.text));
+        let (docs, team) = (self.path("docs"), self.path("team"));
         if let (Ok(listen), Ok(None), Ok(false)) = (&listen, &api_keys, &insecure)
             && !listen.ip().is_loopback()
         {
@@ -156,7 +156,8 @@ impl Reading {
             listen: listen?,
             store: store?,
             durability: durability?,
-            docs: docs.filter(|docs| !docs.as_os_str().is_empty()),
+            docs,
+            team,
             provider: provider?,
             mock: mock?,
             task_wait: task_wait?,
@@ -173,6 +174,11 @@ impl Reading {
             http_workers: http_workers?,
             log: self.text("log").to_owned(),
         })
+    }
+
+    /// A path; none when nobody chose one, or chose none.
+    fn path(&self, name: &'static str) -> Option<PathBuf> {
+        Some(self.text(name)).filter(|text| !text.is_empty()).map(PathBuf::from)
     }
 
     fn parsed_number(&mut self, name: &'static str) -> Result<std::num::NonZeroUsize, Noted> {
@@ -281,7 +287,8 @@ fn wait(text: &str) -> Result<Duration, String> {
     seconds.map(Duration::from_secs_f64).ok_or_else(|| format!("{text:?} is not between 0 and 300 seconds"))
 }
 
-fn duration(text: &str, least: Duration) -> Result<Duration, String> {
+/// A length of time of at least `least`, such as `250ms`; else what is wrong with it, and the remedy.
+pub(crate) fn duration(text: &str, least: Duration) -> Result<Duration, String> {
     let duration = humantime::parse_duration(text)
         .map_err(|error| format!("{text:?} is no duration ({error}): write for example 250ms, 30s or 5m"))?;
     if duration < least {

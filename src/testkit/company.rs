@@ -6,10 +6,11 @@ use crate::actors::{NodeView, run};
 use crate::agents::Agent;
 use crate::llm::Provider;
 use crate::messages::{CallContext, Cancel};
-use crate::node::{Answer, Callboard, Replacements, Serve, TeamMember, default_team};
+use crate::node::{Answer, Callboard, Replacements, Serve};
 use crate::settings::Settings;
 use crate::store::{MemoryStore, SqliteOptions, SqliteStore, Store};
 use crate::task::{Submission, Task, TaskId, TaskKey};
+use crate::team::{Kinds, Team, TeamMember};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +26,7 @@ const QUESTION: &str = "why?";
 #[derive(Default)]
 pub struct TestCompany {
     settings: Vec<(&'static str, String)>,
+    team: Option<String>,
     own: Vec<TeamMember>,
     without: Vec<String>,
     model: Scripted,
@@ -47,6 +49,12 @@ impl TestCompany {
     pub fn setting(mut self, name: &'static str, value: &str) -> Self {
         self.settings.push((name, value.to_owned()));
         self
+    }
+
+    /// Another team than the default one: the text of its file. Other files that it names are looked for where the test
+    /// runs.
+    pub fn team(self, file: &str) -> Self {
+        Self { team: Some(file.to_owned()), ..self }
     }
 
     /// The model that every agent thinks with.
@@ -122,24 +130,26 @@ impl TestCompany {
         let provider: Arc<dyn Provider> = Arc::new(self.model.clone());
         // The clock that is paused is one thread's.
         let own = Replacements { store: Some(Arc::new(store)), provider: Some(provider), on_one_thread: true };
-        let team = team(&settings, self.own, &self.without);
+        let team = team(&settings, self.team.as_deref(), self.own, &self.without);
         let callboard = Callboard::start_with(&settings, team, Serve::Nothing, own).await;
         let callboard = callboard.unwrap_or_else(|error| panic!("{error}"));
         Company { callboard, model: self.model, faults: self.faults, clock }
     }
 }
 
-/// The default team, with the test's own members in the places that they take.
-fn team(settings: &Settings, own: Vec<TeamMember>, without: &[String]) -> Vec<TeamMember> {
-    let mut team = default_team(settings).unwrap_or_else(|error| panic!("{error}"));
+/// The team, with the test's own members in the places that they take.
+fn team(settings: &Settings, file: Option<&str>, own: Vec<TeamMember>, without: &[String]) -> Team {
+    let team =
+        file.map_or_else(|| Team::of(settings), |text| Team::from_text(text, "team.toml", settings, &Kinds::default()));
+    let mut team = team.unwrap_or_else(|error| panic!("{error}"));
     let is_taken = |member: &TeamMember| {
         member.capabilities.iter().any(|capability| {
             own.iter().any(|own| own.capabilities.contains(capability))
                 || without.iter().any(|without| without == capability.as_str())
         })
     };
-    team.retain(|member| !is_taken(member));
-    team.extend(own);
+    team.members.retain(|member| !is_taken(member));
+    team.members.extend(own);
     team
 }
 

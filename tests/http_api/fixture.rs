@@ -2,7 +2,7 @@
 
 use crate::master::Master;
 use callboard::actors::{Address, Restarts, Spec, Tree, run, spawn_task, supervise};
-use callboard::http::{Api, ApiOptions, Readiness, Server, ServerOptions, StopHandle};
+use callboard::http::{Api, ApiOptions, Readiness, Server, ServerOptions, StopHandle, TeamView};
 use callboard::messages::{CallContext, Receipt, StepOutcome, StepResult};
 use callboard::store::{MemoryStore, Store};
 use callboard::task::{
@@ -12,6 +12,7 @@ use callboard::testkit::TestClock;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// The moment at which everything here happens.
 pub const NOW: At = At(1_767_225_600_000);
@@ -19,6 +20,7 @@ pub const NOW: At = At(1_767_225_600_000);
 /// What differs between tests.
 pub struct Setup {
     pub options: ApiOptions,
+    pub team: TeamView,
     /// Who can do what; a stage without anybody waits, or is skipped when it is optional.
     pub agents: &'static [(&'static str, &'static str)],
     pub max_open: u64,
@@ -29,6 +31,7 @@ impl Default for Setup {
     fn default() -> Self {
         Self {
             options: ApiOptions { answer_within: Duration::from_secs(60), ..ApiOptions::default() },
+            team: TeamView::default(),
             agents: &[("analyst", "analyze"), ("librarian", "retrieve"), ("judge", "evaluate")],
             max_open: 1000,
             master_bound: 64,
@@ -58,7 +61,9 @@ pub fn with_world(setup: Setup, test: impl AsyncFnOnce(&World)) {
         let spec = Spec::new("master", create).bounds(setup.master_bound, 64);
         let master = supervise(&tree.root(), spec.back_off(Duration::from_millis(1), Duration::from_millis(1)));
         let (submit, cancel) = (master.actor_ref(), master.actor_ref());
-        let api = Arc::new(Api::new(store.clone(), submit, cancel, tree.clone(), setup.options));
+        let (_, team) = watch::channel(Arc::new(setup.team));
+        let api = Api::new(store.clone(), submit, cancel, tree.clone(), setup.options).with_team(team);
+        let api = Arc::new(api);
         let readiness = api.readiness().clone();
         let options = ServerOptions { addr: ([127, 0, 0, 1], 0).into(), ..ServerOptions::default() };
         let server = Server::bind(api.clone(), &options).unwrap();

@@ -1,10 +1,10 @@
 //! What operators and their tools ask for, load, and stopping.
 
 use crate::fixture::{NOW, Setup, World, pretty, with_world};
-use callboard::http::{ApiOptions, Server, ServerOptions};
+use callboard::http::{Server, ServerOptions, TeamStage, TeamView};
 use callboard::messages::{AgentRecord, Declaration};
 use callboard::store::Store;
-use callboard::task::{AgentId, Capability, Incarnation};
+use callboard::task::{AgentId, Capability, Incarnation, Limits};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -31,9 +31,13 @@ fn live_agents_are_listed_without_their_secrets() {
 
 #[test]
 fn missing_agents_degrade_readiness_and_do_not_end_it() {
-    let needed = vec![Capability::trusted("analyze"), Capability::trusted("retrieve")];
-    let options = ApiOptions { needed, ..ApiOptions::default() };
-    with_world(Setup { options, ..Setup::default() }, async |world: &World| {
+    let stage = |capability, optional| {
+        let limits = Limits::default();
+        TeamStage { capability: Capability::trusted(capability), optional, limits }
+    };
+    let stages = vec![stage("analyze", false), stage("retrieve", false), stage("finalize", true)];
+    let team = TeamView { stages, ..TeamView::default() };
+    with_world(Setup { team, ..Setup::default() }, async |world: &World| {
         world.store.put_agent(record("analyst", "analyze"), 30_000).await.unwrap();
         let ready = world.get("/ready").await;
         assert_eq!(ready.status, 200);

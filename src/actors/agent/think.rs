@@ -1,7 +1,7 @@
 //! An agent's port to the models, as seen from its actor: calls the gateway with the step's context, and notes what the
 //! step is busy with for the heartbeat.
 
-use super::AgentParts;
+use super::{AgentParts, Duties};
 use crate::actors::ActorRef;
 use crate::agents::{Think, Thought};
 use crate::messages::{CallContext, CallError, Generate, Generated, ModelError, Phase, Work};
@@ -49,10 +49,16 @@ pub(super) struct GatewayThink {
 }
 
 impl GatewayThink {
-    pub(super) fn new(parts: &AgentParts, work: &Work, context: CallContext, progress: Arc<Progress>) -> Self {
+    pub(super) fn new(
+        parts: &AgentParts,
+        duties: &Duties,
+        work: &Work,
+        context: CallContext,
+        progress: Arc<Progress>,
+    ) -> Self {
         Self {
             gateway: parts.gateway.clone(),
-            provider: parts.provider.clone(),
+            provider: duties.provider.clone(),
             capability: work.capability.clone(),
             incarnation: work.incarnation.clone(),
             context,
