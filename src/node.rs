@@ -422,16 +422,30 @@ fn public_api(
 ) -> Api {
     let mut metrics = prometheus_client::registry::Registry::with_prefix("callboard");
     counters.register(&mut metrics);
-    let options =
-        ApiOptions { keys: settings.api_keys.clone(), task_wait: settings.task_wait, ..ApiOptions::default() };
+    let http = &settings.http;
+    let options = ApiOptions {
+        keys: settings.api_keys.clone(),
+        task_wait: settings.task_wait,
+        max_watchers: http.max_watchers,
+        max_body_bytes: http.max_body_bytes,
+        body_timeout: http.body_timeout,
+        max_json_depth: http.max_json_depth,
+        ..ApiOptions::default()
+    };
     Api::new(store.clone(), master.actor_ref(), master.actor_ref(), tree.clone(), options)
         .with_readiness(readiness)
         .with_metrics(Metrics::new(metrics))
 }
 
 fn serve_http(settings: &Settings, tree: &Tree, api: Api) -> Result<Listening, StartError> {
-    let options =
-        ServerOptions { addr: settings.listen, workers: settings.http_workers.get(), ..ServerOptions::default() };
+    let options = ServerOptions {
+        addr: settings.listen,
+        workers: settings.http_workers.get(),
+        max_connections: settings.http.max_connections.get(),
+        keep_alive: settings.http.keep_alive,
+        head_timeout: settings.http.head_timeout,
+        ..ServerOptions::default()
+    };
     let server = Server::bind(Arc::new(api), &options)
         .map_err(|error| StartError::Listen { address: settings.listen, error })?;
     let (address, stop) = (server.addr(), server.stop_handle());

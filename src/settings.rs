@@ -42,6 +42,25 @@ impl Settings {
     }
 }
 
+/// What the HTTP listener bears from its clients.
+#[derive(Debug, Clone)]
+pub struct HttpLimits {
+    /// Connections at once, over all threads; more wait to be taken.
+    pub max_connections: NonZeroUsize,
+    /// Clients at once that wait for a task or stream its events.
+    pub max_watchers: usize,
+    /// The largest body, in bytes.
+    pub max_body_bytes: usize,
+    /// How deep JSON may be nested.
+    pub max_json_depth: usize,
+    /// How long a request's head may take to arrive.
+    pub head_timeout: Duration,
+    /// How long a body may take to arrive.
+    pub body_timeout: Duration,
+    /// How long an idle connection stays open.
+    pub keep_alive: Duration,
+}
+
 /// Everything that can be chosen, checked.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -83,6 +102,8 @@ pub struct Settings {
     pub frozen_exit: Option<Duration>,
     /// Threads that serve HTTP.
     pub http_workers: NonZeroUsize,
+    /// What the HTTP listener bears.
+    pub http: HttpLimits,
     /// Which log lines are written, as a `tracing` filter.
     pub log: String,
 }

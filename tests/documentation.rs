@@ -79,6 +79,18 @@ fn the_commands_of_the_teams_page_work_in_its_order() {
 }
 
 #[test]
+fn every_setting_is_described_with_its_default() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configuration.md");
+    let rows: Vec<String> = fs::read_to_string(page).unwrap().lines().map(str::to_owned).collect();
+    for setting in callboard::settings::SETTINGS {
+        let begin = format!("| `{}` |", setting.name);
+        let row = rows.iter().find(|row| row.starts_with(&begin)).unwrap_or_else(|| panic!("no row {begin}"));
+        let default = setting.default.filter(|default| !default.is_empty());
+        assert!(default.is_none_or(|default| row.contains(&format!("| `{default}` |"))), "{row}: {default:?}");
+    }
+}
+
+#[test]
 fn every_command_shown_can_be_typed() {
     let mut shown = 0;
     for page in pages() {

@@ -31,7 +31,6 @@ pub use auth::{ApiKeys, InvalidKeys};
 pub use error::ApiError;
 pub use health::Readiness;
 pub use metrics::Metrics;
-pub use request::BODY_LIMIT;
 pub use server::{Server, ServerOptions, StopHandle};
 pub use team::{Reload, TeamAgent, TeamStage, TeamView};
 
@@ -75,6 +74,12 @@ pub struct ApiOptions {
     pub heartbeat: Duration,
     /// How many clients may wait for tasks and stream events at once.
     pub max_watchers: usize,
+    /// The largest body, in bytes.
+    pub max_body_bytes: usize,
+    /// How long a body may take to arrive.
+    pub body_timeout: Duration,
+    /// How deep a body's JSON may be nested, at most 120.
+    pub max_json_depth: usize,
 }
 
 impl Default for ApiOptions {
@@ -86,6 +91,9 @@ impl Default for ApiOptions {
             answer_within: Duration::from_secs(10),
             heartbeat: Duration::from_secs(15),
             max_watchers: 10_000,
+            max_body_bytes: 2 * 1024 * 1024,
+            body_timeout: Duration::from_secs(60),
+            max_json_depth: 100,
         }
     }
 }

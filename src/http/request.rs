@@ -1,6 +1,7 @@
 //! Reading a request at the edge: its body within bounds, its query, the task that its path names, how long it wants to
 //! wait. Whatever does not have the right form ends here, as the envelope.
 
+use super::ApiOptions;
 use super::auth::Caller;
 use super::error::ApiError;
 use crate::task::{TaskId, TaskKey};
@@ -11,47 +12,72 @@ use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
 
-/// The largest body.
-pub const BODY_LIMIT: usize = 2 * 1024 * 1024;
+/// How much of a body that is too large is still read, in limits, so that the client gets to read the answer: it may look
+/// for one only after it has sent all.
+const DRAINED: usize = 4;
 
-/// How much of a body that is too large is still read, so that the client gets to read the answer: it may look for one
-/// only after it has sent all.
-const DRAIN_LIMIT: usize = 4 * BODY_LIMIT;
-
-/// How long a body may take to arrive.
-const BODY_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// Reads a whole body, up to [`BODY_LIMIT`].
-pub(super) async fn body(payload: web::Payload) -> Result<Vec<u8>, ApiError> {
-    let read = tokio::time::timeout(BODY_TIMEOUT, read(payload)).await;
+/// Reads a whole body, up to the limit, within the time that it may take.
+pub(super) async fn body(payload: web::Payload, options: &ApiOptions) -> Result<Vec<u8>, ApiError> {
+    let read = tokio::time::timeout(options.body_timeout, read(payload, options.max_body_bytes)).await;
     read.unwrap_or_else(|_| Err(ApiError::slow_body()))
 }
 
-async fn read(mut payload: web::Payload) -> Result<Vec<u8>, ApiError> {
+async fn read(mut payload: web::Payload, limit: usize) -> Result<Vec<u8>, ApiError> {
     let mut body = Vec::new();
     let mut seen = 0;
     while let Some(chunk) = payload.next().await {
         let chunk = chunk.map_err(|error| match error {
-            PayloadError::Overflow => ApiError::too_large(BODY_LIMIT),
+            PayloadError::Overflow => ApiError::too_large(limit),
             other => ApiError::broken_body().because(other.to_string()),
         })?;
         seen += chunk.len();
-        if seen > DRAIN_LIMIT {
+        if seen > limit.saturating_mul(DRAINED) {
             break;
         }
-        if seen <= BODY_LIMIT {
+        if seen <= limit {
             body.extend_from_slice(&chunk);
         } else {
             body = Vec::new();
         }
     }
-    if seen > BODY_LIMIT { Err(ApiError::too_large(BODY_LIMIT)) } else { Ok(body) }
+    if seen > limit { Err(ApiError::too_large(limit)) } else { Ok(body) }
 }
 
 /// Refuses a body that says of itself that it is far too large, unread.
-pub(super) fn check_length(headers: &HeaderMap) -> Result<(), ApiError> {
+pub(super) fn check_length(headers: &HeaderMap, limit: usize) -> Result<(), ApiError> {
     let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if length.is_some_and(|length| length > DRAIN_LIMIT as u64) { Err(ApiError::too_large(BODY_LIMIT)) } else { Ok(()) }
+    let is_hopeless = length.is_some_and(|length| length > limit.saturating_mul(DRAINED) as u64);
+    if is_hopeless { Err(ApiError::too_large(limit)) } else { Ok(()) }
+}
+
+/// Refuses JSON that is nested deeper than this, before anything is built from it. A text that is no JSON is let through
+/// to whoever says so.
+pub(super) fn check_depth(body: &[u8], limit: usize) -> Result<(), ApiError> {
+    if depth(body) > limit {
+        let message = format!("the body must not be nested deeper than {limit} levels: flatten it, or send it as text");
+        return Err(ApiError::invalid("body", message));
+    }
+    Ok(())
+}
+
+/// How many arrays and objects a JSON text has around its innermost value, counted without recursion.
+fn depth(text: &[u8]) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    let (mut in_string, mut escaped) = (false, false);
+    for byte in text {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'[' | b'{' if !in_string => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
 }
 
 /// Reads JSON as a type: what is no JSON is a 400, and JSON of another form a 422. The content type is not asked, since
@@ -68,14 +94,15 @@ pub(super) fn json_error(error: &serde_json::Error) -> ApiError {
     }
 }
 
-/// The query's parameters, in order. What cannot be read is as if it were not there.
+/// The query's parameters, in order.
 pub(super) struct Params(Vec<(String, String)>);
 
 impl Params {
     /// Those of a request.
-    pub(super) fn of(request: &HttpRequest) -> Self {
+    pub(super) fn of(request: &HttpRequest) -> Result<Self, ApiError> {
         let pairs = web::Query::<Vec<(String, String)>>::from_query(request.query_string());
-        Self(pairs.map(web::Query::into_inner).unwrap_or_default())
+        let pairs = pairs.map_err(|error| ApiError::malformed(format!("the query cannot be read: {error}")))?;
+        Ok(Self(pairs.into_inner()))
     }
 
     /// The first of that name.
@@ -114,7 +141,7 @@ pub(super) fn header<'a>(request: &'a HttpRequest, name: &str) -> Option<&'a str
 /// How long a client wants to wait: `?wait=SECONDS`, else `Prefer: wait=SECONDS` (RFC 7240), of which an unreadable one is
 /// ignored as that standard says.
 pub(super) fn wished_wait(request: &HttpRequest, longest: Duration) -> Result<Option<Duration>, ApiError> {
-    if let Some(text) = Params::of(request).get("wait") {
+    if let Some(text) = Params::of(request)?.get("wait") {
         let wait = seconds(text).filter(|wait| *wait <= longest);
         return wait.map(Some).ok_or_else(|| {
             ApiError::invalid("wait", format!("wait must be a number of seconds from 0 to {}", longest.as_secs()))
@@ -173,6 +200,14 @@ mod tests {
     fn a_tasks_path_survives_any_id() {
         assert_eq!(task_path(&TaskId::trusted("a/b c~1")), "/task/a%2Fb%20c~1");
         assert_eq!(task_path(&TaskId::trusted("任")), "/task/%E4%BB%BB");
+    }
+
+    #[test]
+    fn depth_is_counted_outside_of_strings() {
+        assert_eq!(depth(br#"{"a":"[[[\"[[","b":[{}]}"#), 3);
+        assert_eq!(depth(b"]]]["), 1);
+        assert!(check_depth(b"[[1]]", 2).is_ok());
+        assert!(check_depth(b"[[[1]]]", 2).is_err());
     }
 
     #[test]

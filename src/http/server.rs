@@ -16,7 +16,7 @@ pub struct ServerOptions {
     pub addr: SocketAddr,
     /// Threads that serve.
     pub workers: usize,
-    /// Connections at once, per worker; more wait in the backlog.
+    /// Connections at once, over all workers; more wait in the backlog.
     pub max_connections: usize,
     /// Connections that wait to be taken; past them the system refuses.
     pub backlog: u32,
@@ -72,7 +72,8 @@ impl Server {
         let server = HttpServer::new(move || create_app(Arc::clone(&api)))
             .workers(options.workers.max(1))
             .backlog(options.backlog)
-            .max_connections(options.max_connections)
+            // Each worker counts its own.
+            .max_connections(options.max_connections.div_ceil(options.workers.max(1)))
             .keep_alive(options.keep_alive)
             .client_request_timeout(options.head_timeout)
             .client_disconnect_timeout(DISCONNECT_TIMEOUT)

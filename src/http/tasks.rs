@@ -41,7 +41,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
 }
 
 async fn list(caller: Caller, api: web::Data<Api>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
-    let page = api.store.list(query(caller, &Params::of(&request))?).await?;
+    let page = api.store.list(query(caller, &Params::of(&request)?)?).await?;
     let tasks = page.tasks.iter().map(entry).collect();
     let next_cursor = page.next.map(|place| format!("{CURSOR}{place:x}"));
     Ok(HttpResponse::Ok().json(Page { tasks, next_cursor }))

@@ -17,7 +17,7 @@ const fn setting(name: &'static str, default: &'static str) -> Setting {
 }
 
 /// All of them.
-pub const SETTINGS: [Setting; 30] = [
+pub const SETTINGS: [Setting; 37] = [
     setting("listen", "127.0.0.1:8000"),
     setting("store", "sqlite:./callboard.db"),
     setting("durability", "relaxed"),
@@ -47,6 +47,13 @@ pub const SETTINGS: [Setting; 30] = [
     setting("drain_grace", "20s"),
     setting("frozen_exit", "60s"),
     setting("http_workers", "1"),
+    setting("max_connections", "10000"),
+    setting("max_watchers", "10000"),
+    setting("max_body_bytes", "2097152"),
+    setting("max_json_depth", "100"),
+    setting("head_timeout", "10s"),
+    setting("body_timeout", "60s"),
+    setting("keep_alive", "75s"),
     setting("log", "info"),
 ];
 

@@ -4,7 +4,7 @@
 use super::names::find;
 use super::problem::{Problem, SettingsError, Source};
 use super::sources::{Overrides, Sources};
-use super::{Settings, StoreUrl};
+use super::{HttpLimits, Settings, StoreUrl};
 use crate::http::ApiKeys;
 use crate::llm::{MockSettings, ProviderKind};
 use crate::store::{Durability, Retention};
@@ -68,6 +68,9 @@ pub fn survey(file: Option<&Path>, environment: &HashMap<String, String>, overri
     };
     Survey { values, settings }
 }
+
+/// The deepest JSON that may be taken: what is built around it must stay below the 128 levels at which its readers stop.
+const MAX_JSON_DEPTH: usize = 120;
 
 /// The problem has been noted.
 #[derive(Debug)]
@@ -144,6 +147,7 @@ impl Reading {
             other => duration(other, Duration::ZERO).map(Some),
         });
         let http_workers = self.parsed_number("http_workers");
+        let http = self.http();
         let (docs, team) = (self.path("docs"), self.path("team"));
         if let (Ok(listen), Ok(None), Ok(false)) = (&listen, &api_keys, &insecure)
             && !listen.ip().is_loopback()
@@ -172,6 +176,7 @@ impl Reading {
             drain_grace: drain_grace?,
             frozen_exit: frozen_exit?,
             http_workers: http_workers?,
+            http: http?,
             log: self.text("log").to_owned(),
         })
     }
@@ -202,6 +207,30 @@ impl Reading {
             backoff_ms: ms(pause?),
             backoff_cap_ms: ms(cap?),
             no_agent_timeout_ms: ms(no_agent_timeout?),
+        })
+    }
+
+    fn http(&mut self) -> Result<HttpLimits, Noted> {
+        let max_connections = self.parsed_number("max_connections");
+        let max_watchers = self.number("max_watchers", 0_usize);
+        // Below that no task can be handed in.
+        let max_body_bytes = self.number("max_body_bytes", 1024_usize);
+        let max_json_depth = self.value("max_json_depth", |text| {
+            // What reads the stored JSON stops at 128 levels.
+            let depth = text.trim().parse().ok().filter(|depth| (2..=MAX_JSON_DEPTH).contains(depth));
+            depth.ok_or_else(|| format!("{text:?} is no whole number from 2 to {MAX_JSON_DEPTH}"))
+        });
+        let head_timeout = self.duration("head_timeout", Duration::from_secs(1));
+        let body_timeout = self.duration("body_timeout", Duration::from_secs(1));
+        let keep_alive = self.duration("keep_alive", Duration::from_secs(1));
+        Ok(HttpLimits {
+            max_connections: max_connections?,
+            max_watchers: max_watchers?,
+            max_body_bytes: max_body_bytes?,
+            max_json_depth: max_json_depth?,
+            head_timeout: head_timeout?,
+            body_timeout: body_timeout?,
+            keep_alive: keep_alive?,
         })
     }
 

@@ -34,6 +34,22 @@ fn a_result_is_there_once_the_task_has_ended() {
 }
 
 #[test]
+fn a_result_can_be_waited_for() {
+    with_world(Setup::default(), async |world: &World| {
+        world.submit("t-1").await;
+        assert_eq!(world.get("/task/t-1/result?wait=0.01").await.status, 202);
+        let finish = async {
+            world.until_watchers_are(1.0).await;
+            world.finish("t-1").await;
+        };
+        let (result, ()) = futures_util::join!(world.get("/task/t-1/result?wait=300"), finish);
+        assert_eq!((result.status, &result.json()["status"]), (200, &json!("succeeded")));
+        world.get("/task/t-1/result?wait=forever").await.assert_error(422, "validation_error");
+        world.get("/task/t-2/result?wait=1").await.assert_error(404, "not_found");
+    });
+}
+
+#[test]
 fn a_failed_task_says_why() {
     with_world(Setup::default(), async |world: &World| {
         world.submit("t-1").await;

@@ -51,7 +51,7 @@ pub(super) async fn events(
 /// The number of the last event that the client has: `Last-Event-ID`, which browsers send by themselves when they come
 /// back, else `?after=`.
 fn cursor(request: &HttpRequest) -> Result<u64, ApiError> {
-    let params = Params::of(request);
+    let params = Params::of(request)?;
     let (name, text) = match header(request, "last-event-id").filter(|text| !text.is_empty()) {
         Some(text) => ("Last-Event-ID", Some(text)),
         None => ("after", params.get("after")),

@@ -12,7 +12,7 @@ mod whole;
 use super::Api;
 use super::auth::Caller;
 use super::error::ApiError;
-use super::request::task_key;
+use super::request::{task_key, wished_wait};
 use super::resource;
 use crate::messages::{CallContext, Cancel};
 use actix_web::http::StatusCode;
@@ -33,10 +33,11 @@ async fn read(caller: Caller, api: web::Data<Api>, request: HttpRequest) -> Resu
     Ok(HttpResponse::Ok().json(whole::whole_task(&*api.store, &task).await?))
 }
 
-/// `GET /task/{id}/result`: the predecessor's answer, once there is one.
+/// `GET /task/{id}/result`: the predecessor's answer, once there is one, or once the time to wait for it is over.
 async fn result(caller: Caller, api: web::Data<Api>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let key = task_key(&request, &caller).await?;
-    let task = wait::load(&api, &key).await?;
+    let longest = wished_wait(&request, api.options.max_wait)?.unwrap_or_default();
+    let task = wait::wait(&api, &key, longest).await?;
     let status = if task.end.is_some() { StatusCode::OK } else { StatusCode::ACCEPTED };
     Ok(HttpResponse::build(status).json(pipeline::pipeline_response(&*api.store, &task).await?))
 }

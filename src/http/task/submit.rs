@@ -7,7 +7,7 @@ use super::wait::wait;
 use crate::http::Api;
 use crate::http::auth::Caller;
 use crate::http::error::{ApiError, draining};
-use crate::http::request::{body, check_length, concerns, header, task_path, wished_wait};
+use crate::http::request::{body, check_depth, check_length, concerns, header, task_path, wished_wait};
 use crate::messages::{CallContext, Submit};
 use crate::task::{Submission, Task};
 use actix_web::http::{StatusCode, header as names};
@@ -22,10 +22,11 @@ pub(super) async fn submit(
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
-    check_length(request.headers())?;
+    check_length(request.headers(), api.options.max_body_bytes)?;
     let idempotency_key = idempotency_key(&request)?;
     let wished = wished_wait(&request, api.options.max_wait)?;
-    let body = body(payload).await?;
+    let body = body(payload, &api.options).await?;
+    check_depth(&body, api.options.max_json_depth)?;
     let submission = objective::parse(&body, &caller.tenant, idempotency_key)?;
     concerns(&request, &submission.key.id);
     if api.readiness.is_draining() {
@@ -34,7 +35,8 @@ pub(super) async fn submit(
     let task = commit(&api, &request, submission).await?;
     concerns(&request, &task.key.id);
     let longest = wished.unwrap_or(api.options.task_wait).min(api.options.max_wait);
-    let task = if longest > Duration::ZERO { wait(&api, &task.key, longest).await? } else { task };
+    // What was committed is what there is, and need not be read again.
+    let task = if longest.is_zero() { task } else { wait(&api, &task.key, longest).await? };
     // The predecessor's clients know no other success than 202; who asks for a wait knows ours.
     let is_done_as_asked = task.end.is_some() && wished.is_some_and(|wait| wait > Duration::ZERO);
     let status = if is_done_as_asked { StatusCode::OK } else { StatusCode::ACCEPTED };

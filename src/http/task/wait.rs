@@ -17,6 +17,9 @@ pub(super) async fn load(api: &Api, key: &TaskKey) -> Result<Arc<Task>, ApiError
 
 /// A task once it has ended, or as it stands after the wait.
 pub(super) async fn wait(api: &Api, key: &TaskKey, longest: Duration) -> Result<Arc<Task>, ApiError> {
+    if longest.is_zero() {
+        return load(api, key).await;
+    }
     let until = Instant::now() + longest;
     // One too many waiters get the state so far, as if their wait had ended.
     let place = api.watchers.try_acquire();
