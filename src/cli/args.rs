@@ -501,10 +501,29 @@ pub struct CompletionsArgs {
 
 /// `tasks`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+A search looks at some thousand tasks at a time, newest first: --all goes on to the oldest.
+
+Examples:
+  callboard tasks --status failed
+  callboard tasks --agent agent-review --since 2026-11-24T00:00:00Z --all
+  callboard tasks --text invoice --json | jq -r '.tasks[].task_id'")]
 pub struct TasksArgs {
     /// Only those: queued, running, waiting_for_agent, succeeded, failed or cancelled
     #[arg(long)]
     pub status: Option<String>,
+    /// Only those that this agent was given a step of
+    #[arg(long, value_name = "ID")]
+    pub agent: Option<String>,
+    /// Only those accepted at this moment or later, such as 2026-11-24T08:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_rfc3339_weak)]
+    pub since: Option<std::time::SystemTime>,
+    /// Only those accepted before this moment
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_rfc3339_weak)]
+    pub until: Option<std::time::SystemTime>,
+    /// Only those whose objective contains this, whatever the case
+    #[arg(long, value_name = "WORDS")]
+    pub text: Option<String>,
     /// How many on a page
     #[arg(long, value_name = "N", default_value = "20", value_parser = clap::value_parser!(u32).range(1..=200))]
     pub limit: u32,

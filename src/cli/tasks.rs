@@ -18,10 +18,15 @@ const SUMMARY: usize = 60;
 pub fn tasks(args: &TasksArgs, environment: &Environment) -> Outcome {
     let client = Client::from_choices(args.server.server.as_deref(), environment)?;
     client_command(async {
-        let mut cursor = None;
+        let (mut cursor, mut has_some) = (None, false);
         loop {
             let page = client.tasks(&query(args, cursor)).await?;
-            print(&if args.server.json { clean_json(&page.text) } else { rows(&page.read) })?;
+            let is_empty = page.read.tasks.is_empty();
+            // A search may have to go on before it finds anything.
+            if args.server.json || !is_empty || (page.read.next_cursor.is_none() && !has_some) {
+                print(&if args.server.json { clean_json(&page.text) } else { rows(&page.read) })?;
+            }
+            has_some |= !is_empty;
             cursor = page.read.next_cursor;
             if cursor.is_none() || !args.all {
                 break;
@@ -37,6 +42,11 @@ pub fn tasks(args: &TasksArgs, environment: &Environment) -> Outcome {
 fn query(args: &TasksArgs, cursor: Option<String>) -> Vec<(&'static str, String)> {
     let mut query = vec![("limit", args.limit.to_string())];
     query.extend(args.status.clone().map(|status| ("status", status)));
+    let moment = |time: std::time::SystemTime| humantime::format_rfc3339_millis(time).to_string();
+    query.extend(args.agent.clone().map(|agent| ("agent", agent)));
+    query.extend(args.since.map(|since| ("since", moment(since))));
+    query.extend(args.until.map(|until| ("until", moment(until))));
+    query.extend(args.text.clone().map(|text| ("text", text)));
     query.extend(cursor.map(|cursor| ("cursor", cursor)));
     query
 }

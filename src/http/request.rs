@@ -105,6 +105,21 @@ impl Params {
         Ok(Self(pairs.into_inner()))
     }
 
+    /// The same, where each is one of these and stands once: a filter that is silently not honoured shows too much.
+    pub(super) fn only(request: &HttpRequest, known: &[&str]) -> Result<Self, ApiError> {
+        let params = Self::of(request)?;
+        for (nth, (name, _)) in params.0.iter().enumerate() {
+            if !known.contains(&name.as_str()) {
+                let message = format!("there is no parameter {name:?}: use {}", known.join(", "));
+                return Err(ApiError::invalid(name, message));
+            }
+            if params.0[..nth].iter().any(|(earlier, _)| earlier == name) {
+                return Err(ApiError::invalid(name, format!("{name} stands twice: give it once")));
+            }
+        }
+        Ok(params)
+    }
+
     /// The first of that name.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())

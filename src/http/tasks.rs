@@ -1,18 +1,25 @@
-//! `GET /tasks`: the caller's tasks, newest first, page by page. A page never shifts: its cursor is a place in the order
-//! of acceptance, which nothing changes.
+//! `GET /tasks`: the caller's tasks, newest first, page by page, all or those that a filter lets pass. A page never
+//! shifts: its cursor is a place in the order of acceptance, which nothing changes.
 
 use super::auth::Caller;
 use super::error::ApiError;
 use super::request::{Params, task_path};
-use super::time::rfc3339;
+use super::time::{moment, rfc3339};
 use super::{Api, resource};
-use crate::store::{ListQuery, Listed};
-use crate::task::{Priority, Status};
+use crate::store::{Filter, ListQuery, Listed, StoreError, search};
+use crate::task::{AgentId, InvalidId, Priority, Status, Tenant};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
+use std::time::Duration;
 
 const DEFAULT_LIMIT: usize = 50;
 const MAX_LIMIT: usize = 200;
+/// The longest text that is looked for, in bytes.
+const MAX_TEXT: usize = 200;
+/// How long a search may take; it looks at a bounded part of the list.
+const SEARCH_WITHIN: Duration = Duration::from_secs(30);
+/// What a query may say.
+const PARAMETERS: [&str; 9] = ["status", "state", "tenant", "agent", "since", "until", "text", "limit", "cursor"];
 
 /// What a cursor begins with, so that an id or a number of the client's own is not taken for one.
 const CURSOR: &str = "c1-";
@@ -41,13 +48,23 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
 }
 
 async fn list(caller: Caller, api: web::Data<Api>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
-    let page = api.store.list(query(caller, &Params::of(&request)?)?).await?;
+    let params = Params::only(&request, &PARAMETERS)?;
+    let filter = filter(&params)?;
+    let Some(query) = query(caller, &params)? else {
+        return Ok(HttpResponse::Ok().json(Page { tasks: Vec::new(), next_cursor: None }));
+    };
+    let searched = tokio::time::timeout(SEARCH_WITHIN, search(&*api.store, query, &filter)).await;
+    let page = searched.map_err(|_| StoreError::Unavailable("the search took too long".into()))??;
     let tasks = page.tasks.iter().map(entry).collect();
     let next_cursor = page.next.map(|place| format!("{CURSOR}{place:x}"));
     Ok(HttpResponse::Ok().json(Page { tasks, next_cursor }))
 }
 
-fn query(caller: Caller, params: &Params) -> Result<ListQuery, ApiError> {
+/// What to list; none when it is another tenant's, which nobody may see.
+fn query(caller: Caller, params: &Params) -> Result<Option<ListQuery>, ApiError> {
+    if params.get("status").is_some() && params.get("state").is_some() {
+        return Err(ApiError::invalid("state", "state is another name of status: give one of them"));
+    }
     let status = params.get("status").or_else(|| params.get("state"));
     let status = status.map(str::parse::<Status>).transpose();
     let status = status.map_err(|unknown| ApiError::invalid("status", unknown.to_string()))?;
@@ -57,7 +74,27 @@ fn query(caller: Caller, params: &Params) -> Result<ListQuery, ApiError> {
         Some(_) => return Err(ApiError::invalid("limit", format!("limit must be from 1 to {MAX_LIMIT}"))),
     };
     let before = params.get("cursor").map(place).transpose()?;
-    Ok(ListQuery { tenant: Some(caller.tenant), status, before, limit })
+    let tenant = params.get("tenant").map(|text| parsed("tenant", text, Tenant::parse)).transpose()?;
+    let is_own = tenant.is_none_or(|tenant| tenant == caller.tenant);
+    Ok(is_own.then_some(ListQuery { tenant: Some(caller.tenant), status, before, limit }))
+}
+
+fn filter(params: &Params) -> Result<Filter, ApiError> {
+    let moment = |name| params.get(name).map(|text| moment(name, text)).transpose();
+    let text = params.get("text");
+    if text.is_some_and(|text| text.trim().is_empty() || text.len() > MAX_TEXT) {
+        return Err(ApiError::invalid("text", format!("text must have from 1 to {MAX_TEXT} bytes, or be left out")));
+    }
+    Ok(Filter {
+        agent: params.get("agent").map(|text| parsed("agent", text, AgentId::parse)).transpose()?,
+        since: moment("since")?,
+        until: moment("until")?,
+        text: text.map(|text| text.trim().to_owned()),
+    })
+}
+
+fn parsed<T>(name: &str, text: &str, parse: fn(&str) -> Result<T, InvalidId>) -> Result<T, ApiError> {
+    parse(text).map_err(|error| ApiError::invalid(name, format!("{name}: {error}")))
 }
 
 fn place(cursor: &str) -> Result<u64, ApiError> {

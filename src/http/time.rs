@@ -1,5 +1,6 @@
 //! Moments as people and programs read them: RFC 3339 in UTC, to the millisecond.
 
+use super::error::ApiError;
 use crate::task::At;
 use std::time::{Duration, SystemTime};
 
@@ -11,9 +12,25 @@ pub(super) fn rfc3339(at: At) -> String {
     humantime::format_rfc3339_millis(moment).to_string()
 }
 
+/// The moment that a client names, as RFC 3339 says it.
+pub(super) fn moment(name: &str, text: &str) -> Result<At, ApiError> {
+    let wrong = || ApiError::invalid(name, format!("{name} must be a moment such as 2026-11-24T08:00:00Z"));
+    let moment = humantime::parse_rfc3339(text).map_err(|_| wrong())?;
+    let since = moment.duration_since(SystemTime::UNIX_EPOCH).map_err(|_| wrong())?;
+    u64::try_from(since.as_millis()).map(At).map_err(|_| wrong())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_moment_is_read_and_anything_else_is_told_how() {
+        assert_eq!(moment("since", "2023-11-14T22:13:20.123Z").unwrap(), At(1_700_000_000_123));
+        for wrong in ["", "yesterday", "1700000000", "1960-01-01T00:00:00Z", "2023-11-14T22:13:20+01:00"] {
+            assert!(moment("since", wrong).unwrap_err().to_string().contains("since must be a moment"), "{wrong}");
+        }
+    }
 
     #[test]
     fn every_moment_has_words() {

@@ -365,8 +365,8 @@ impl Tasks {
 
     fn list(&self, query: &ListQuery) -> ListPage {
         let (page, next) = self.lists.page(query);
-        let kept = page.into_iter().filter_map(|key| self.kept.get(key));
-        ListPage { tasks: kept.map(|kept| Listed::of(&kept.task)).collect(), next }
+        let listed = |(place, key): (u64, &TaskKey)| Some(Listed::of(&self.kept.get(key)?.task, place));
+        ListPage { tasks: page.into_iter().filter_map(listed).collect(), next }
     }
 }
 
@@ -440,11 +440,11 @@ impl Lists {
         }
     }
 
-    fn page(&self, query: &ListQuery) -> (Vec<&TaskKey>, Option<u64>) {
+    fn page(&self, query: &ListQuery) -> (Vec<(u64, &TaskKey)>, Option<u64>) {
         let Some(part) = self.parts.get(&(query.tenant.clone(), query.status)) else { return (Vec::new(), None) };
         let mut rest = part.range(..query.before.unwrap_or(u64::MAX)).rev();
         let page: Vec<u64> = rest.by_ref().take(query.limit).copied().collect();
         let next = page.last().copied().filter(|_| rest.next().is_some());
-        (page.into_iter().filter_map(|ordinal| self.keys.get(&ordinal)).collect(), next)
+        (page.into_iter().filter_map(|place| Some((place, self.keys.get(&place)?))).collect(), next)
     }
 }

@@ -7,6 +7,7 @@ mod ledger;
 mod memory;
 mod retention;
 mod roster;
+mod search;
 mod sqlite;
 mod transfer;
 mod watchers;
@@ -14,6 +15,7 @@ mod watchers;
 pub use ledger::{Reserved, Stand};
 pub use memory::MemoryStore;
 pub use retention::{Removed, Retention, RetentionQuery};
+pub use search::{Filter, search};
 pub use sqlite::{Durability, Faults, SqliteOptions, SqliteStore};
 pub use transfer::{
     BudgetRecord, ContextRecord, Differs, ExportError, ExportPage, ExportPlace, ExportQuery, FORMAT, Header,
@@ -274,6 +276,8 @@ pub struct ListPage {
 /// A task in a list.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Listed {
+    /// Its place in the list, which grows with each task that is accepted and never changes.
+    pub place: u64,
     /// Its key.
     pub key: TaskKey,
     /// Its status.
@@ -290,8 +294,9 @@ pub struct Listed {
 
 impl Listed {
     /// What lists show of a task.
-    fn of(task: &Task) -> Self {
+    fn of(task: &Task, place: u64) -> Self {
         Self {
+            place,
             key: task.key.clone(),
             status: task.status(),
             summary: task.summary.clone(),

@@ -44,6 +44,7 @@ pub struct World {
     pub base: String,
     pub client: reqwest::Client,
     pub store: Arc<MemoryStore>,
+    pub clock: Arc<TestClock>,
     pub master: Address<Master>,
     pub api: Arc<Api>,
     pub readiness: Readiness,
@@ -53,7 +54,8 @@ pub struct World {
 /// Runs a test against a server of its own.
 pub fn with_world(setup: Setup, test: impl AsyncFnOnce(&World)) {
     run(async {
-        let store = Arc::new(MemoryStore::new(Arc::new(TestClock::at(NOW))));
+        let clock = Arc::new(TestClock::at(NOW));
+        let store = Arc::new(MemoryStore::new(clock.clone()));
         let (tree, _root) = Tree::new(Restarts { max: 100, within: Duration::from_secs(60) });
         let fleet = Arc::new(fleet(setup.agents));
         let (kept, max_open) = (store.clone(), setup.max_open);
@@ -71,7 +73,7 @@ pub fn with_world(setup: Setup, test: impl AsyncFnOnce(&World)) {
         let stop = server.stop_handle();
         let serving = spawn_task(&tree.root(), "http", server.serve());
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        let world = World { base, client, store, master, api, readiness, stop };
+        let world = World { base, client, store, clock, master, api, readiness, stop };
         test(&world).await;
         world.stop.stop(Duration::ZERO);
         serving.await;

@@ -136,6 +136,66 @@ fn the_list_goes_page_by_page_without_gap_or_repeat() {
     });
 }
 
+/// The ids that a query lists, over all its pages.
+async fn listed(world: &World, query: &str) -> Vec<String> {
+    let (mut ids, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let page = world.get(&format!("/tasks?{query}{cursor}")).await.json();
+        let tasks = page["tasks"].as_array().unwrap_or_else(|| panic!("{page}"));
+        ids.extend(tasks.iter().map(|task| task["task_id"].as_str().unwrap().to_owned()));
+        let Some(next) = page["next_cursor"].as_str() else { return ids };
+        cursor = format!("&cursor={next}");
+    }
+}
+
+#[test]
+fn the_list_can_be_searched_by_agent_time_and_text() {
+    with_world(Setup::default(), async |world: &World| {
+        let hour = 3_600_000;
+        for (nth, objective) in ["Pay the invoice", "Why is the SKY blue?", "那張發票在哪裡"].iter().enumerate()
+        {
+            let body = json!({"task_id": format!("t-{nth}"), "objective": objective});
+            assert_eq!(world.post("/task", body.to_string()).await.status, 202);
+            world.clock.advance(hour);
+        }
+        let long = format!("{} and where is the invoice?", "blah ".repeat(100));
+        world.post("/task", json!({"task_id": "t-3", "objective": long}).to_string()).await;
+        world.succeed("t-1", "analyzed").await;
+        for (query, ids) in [
+            ("text=invoice", &["t-3", "t-0"][..]),
+            ("text=INVOICE&limit=1", &["t-3", "t-0"]),
+            ("text=sky%20blue", &["t-1"]),
+            ("text=%E7%99%BC%E7%A5%A8", &["t-2"]),
+            ("text=nowhere", &[]),
+            ("agent=librarian", &["t-1"]),
+            ("agent=analyst&limit=3", &["t-3", "t-2", "t-1", "t-0"]),
+            ("agent=analyst&text=invoice&status=running", &["t-3", "t-0"]),
+            ("agent=nobody", &[]),
+            ("since=2026-01-01T01:00:00Z", &["t-3", "t-2", "t-1"]),
+            ("until=2026-01-01T02:00:00Z", &["t-1", "t-0"]),
+            ("since=2026-01-01T01:00:00Z&until=2026-01-01T02:00:00.001Z&limit=1", &["t-2", "t-1"]),
+            ("tenant=default&text=sky", &["t-1"]),
+            ("tenant=other", &[]),
+        ] {
+            assert_eq!(listed(world, query).await, ids, "{query}");
+        }
+    });
+}
+
+#[test]
+fn a_search_looks_at_a_part_of_the_list_and_goes_on_from_there() {
+    with_world(Setup { max_open: 10_000, agents: &[], ..Setup::default() }, async |world: &World| {
+        world.post("/task", json!({"task_id": "needle", "objective": "the needle"}).to_string()).await;
+        for nth in 0..5_000 {
+            world.submit(&format!("t-{nth}")).await;
+        }
+        let first = world.get("/tasks?text=needle").await.json();
+        assert_eq!(first["tasks"], json!([]));
+        assert!(first["next_cursor"].is_string(), "{first}");
+        assert_eq!(listed(world, "text=needle").await, ["needle"]);
+    });
+}
+
 #[test]
 fn the_list_can_be_narrowed_to_a_status() {
     with_world(Setup::default(), async |world: &World| {

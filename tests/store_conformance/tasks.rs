@@ -257,6 +257,9 @@ pub async fn lists_are_stable(Subject { store, clock, .. }: Subject) {
     assert_eq!(ids(&two), ["t4", "t3", "t2"]);
     let three = page(two.next).await.unwrap();
     assert_eq!((ids(&three), three.next), (vec!["t1".to_owned()], None));
+    // A place in the list is a cursor.
+    let rest = page(Some(two.tasks[0].place)).await.unwrap();
+    assert_eq!(ids(&rest), ["t3", "t2", "t1"]);
     let exact = store.list(ListQuery { limit: 8, ..all() }).await.unwrap();
     assert_eq!((exact.tasks.len(), exact.next), (8, None));
     let none = store.list(ListQuery { limit: 0, ..all() }).await.unwrap();

@@ -121,17 +121,18 @@ pub(super) fn list(conn: &Connection, query: &ListQuery) -> Result<ListPage, Fau
     );
     let mut statement = conn.prepare_cached(&sql)?;
     let rows = statement.query_map(&params[..], listed)?;
-    let mut page: Vec<(u64, Listed)> = rows.collect::<rusqlite::Result<_>>()?;
-    let more = page.len() > query.limit;
-    page.truncate(query.limit);
-    let next = page.last().map(|(ordinal, _)| *ordinal).filter(|_| more);
-    Ok(ListPage { tasks: page.into_iter().map(|(_, listed)| listed).collect(), next })
+    let mut tasks: Vec<Listed> = rows.collect::<rusqlite::Result<_>>()?;
+    let more = tasks.len() > query.limit;
+    tasks.truncate(query.limit);
+    let next = tasks.last().map(|listed| listed.place).filter(|_| more);
+    Ok(ListPage { tasks, next })
 }
 
-fn listed(row: &Row<'_>) -> rusqlite::Result<(u64, Listed)> {
+fn listed(row: &Row<'_>) -> rusqlite::Result<Listed> {
     let number: i64 = row.get(3)?;
     let status = status_of(number).ok_or(rusqlite::Error::IntegralValueOutOfRange(3, number))?;
-    let listed = Listed {
+    Ok(Listed {
+        place: unbits(row.get(0)?),
         key: TaskKey {
             id: TaskId::trusted(row.get::<_, Arc<str>>(1)?),
             tenant: Tenant::trusted(row.get::<_, Arc<str>>(2)?),
@@ -141,8 +142,7 @@ fn listed(row: &Row<'_>) -> rusqlite::Result<(u64, Listed)> {
         accepted_at: At(unbits(row.get(5)?)),
         updated_at: At(unbits(row.get(6)?)),
         summary: row.get(7)?,
-    };
-    Ok((unbits(row.get(0)?), listed))
+    })
 }
 
 /// A tenant's shared context.
