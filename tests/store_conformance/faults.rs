@@ -147,3 +147,31 @@ fn a_conflict_does_its_batch_no_harm() {
         folded(&store, &[key("t1"), key("t2")]).await;
     });
 }
+
+#[test]
+fn a_disk_that_does_not_write_through_ends_all_writing_and_nobody_sees_what_it_did_not_take() {
+    let house = House::new();
+    let options = house.options();
+    let says = "nothing is written any more";
+    run(async {
+        let store = SqliteStore::open(options.clone()).unwrap();
+        let task = take(&store, "t1", 1).await;
+        options.faults.fail_sync();
+        let commit = first(&submission(&key("t2"), "why?"), &fleet(1), store.now());
+        let answer = store.commit(commit).await;
+        assert!(unavailable(&answer, says), "{answer:?}");
+        let shown = store.load(&key("t2")).await;
+        assert!(matches!(&shown, Err(StoreError::Unavailable(what)) if what.contains(says)), "{shown:?}");
+        // The system would say now that all is well, so it is not asked again.
+        let next = next(&task, succeeded(step("t1", 1)), &fleet(1), store.now()).unwrap();
+        let answer = store.commit(next).await;
+        assert!(unavailable(&answer, says), "{answer:?}");
+        assert!(store.check().await.is_err());
+        store.close().await.unwrap();
+    });
+    let store = house.open();
+    run(async {
+        folded(&store, &[key("t1")]).await;
+        live(&store, "t3").await;
+    });
+}

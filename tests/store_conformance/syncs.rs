@@ -49,7 +49,13 @@ fn what_comes_together_is_synced_together() {
         other.execute_batch("BEGIN IMMEDIATE").unwrap();
         let commits = (0..200).map(|n| first(&submission(&key(&format!("t{n}")), "why?"), &fleet(1), store.now()));
         let answers = join_all(commits.map(|commit| store.commit(commit)));
-        let release = async { other.execute_batch("ROLLBACK").unwrap() };
+        let release = async {
+            // In one turn not all of them are handed over.
+            for _ in 0..10 {
+                tokio::task::yield_now().await;
+            }
+            other.execute_batch("ROLLBACK").unwrap();
+        };
         let (answers, ()) = tokio::join!(answers, release);
         assert!(answers.iter().all(|answer| *answer == Ok(Committed::Applied)));
         let synced = store.stats().synced_transactions;
@@ -81,8 +87,8 @@ fn the_log_is_copied_and_stays_short() {
     });
     let stats = store.stats();
     assert_eq!(stats.synced_transactions, 200);
-    // Each copy costs two, and the log that begins anew after it one.
-    let copies = (stats.fsyncs - 200).div_ceil(3);
+    // Copying beside the writer costs two, copying the rest two, and the log that begins anew after it one.
+    let copies = (stats.fsyncs - 200).div_ceil(5);
     assert!(copies > 5, "{stats:?}");
     let mut log = house.path().into_os_string();
     log.push("-wal");

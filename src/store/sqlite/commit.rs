@@ -47,7 +47,9 @@ impl Standing {
 
 impl Work for CommitWork {
     fn must_sync(&self) -> bool {
-        self.commit.expected == 0 || self.commit.task.end.is_some()
+        let is_first_or_last = self.commit.expected == 0 || self.commit.task.end.is_some();
+        // An answer that tells of another commit may tell of one that is not on the disk yet.
+        is_first_or_last || self.committed.as_ref().is_some_and(|answer| *answer != Committed::Applied)
     }
 
     fn write(&mut self, desk: &mut Desk<'_>) -> Result<(), Fault> {

@@ -2,8 +2,9 @@
 //! atomic number.
 
 use rusqlite::ffi;
+use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 /// What makes the writer of one store fail. Nothing does by default.
 #[derive(Debug, Clone, Default)]
@@ -14,6 +15,8 @@ struct Plan {
     /// Statements to go until the fault, counted down; at or below zero there is none.
     fail_in: AtomicI64,
     panic_in: AtomicI64,
+    /// Whether the disk fails the next time that something must reach it.
+    fail_sync: AtomicBool,
 }
 
 impl Faults {
@@ -26,6 +29,11 @@ impl Faults {
     /// Likewise, but lets the writer panic.
     pub fn panic_at(&self, n: u32) {
         self.0.panic_in.store(n.into(), Ordering::SeqCst);
+    }
+
+    /// Lets the disk fail the next time that something must reach it.
+    pub fn fail_sync(&self) {
+        self.0.fail_sync.store(true, Ordering::SeqCst);
     }
 
     /// Whether the last plan has been carried out; when not, it is called off.
@@ -45,6 +53,14 @@ impl Faults {
             panic!("a fault on purpose");
         }
         Ok(())
+    }
+}
+
+impl Faults {
+    /// The log is about to be synced.
+    pub(super) fn sync_point(&self) -> io::Result<()> {
+        let strikes = self.0.fail_sync.load(Ordering::Relaxed) && self.0.fail_sync.swap(false, Ordering::SeqCst);
+        if strikes { Err(io::Error::other("a fault on purpose")) } else { Ok(()) }
     }
 }
 

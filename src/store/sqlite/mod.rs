@@ -1,11 +1,13 @@
-//! The durable store of one process: a SQLite file with a write-ahead log, one thread that writes in batches, two that
-//! read, and the index in memory. No caller's thread ever waits for the disk.
+//! The durable store of one process: a SQLite file with a write-ahead log, one thread that writes in batches, one
+//! that waits for the disk, one that copies the log, two that read, and the index in memory. No caller's thread ever waits for the disk.
 
 mod agents;
 mod commit;
+mod disk;
 mod error;
 mod faults;
 mod fold;
+mod log;
 mod open;
 mod reader;
 mod retention;
@@ -30,6 +32,7 @@ use crate::task::{
 };
 use agents::{forget_agent, put_agent};
 use commit::CommitWork;
+use disk::Disk;
 use error::Fault;
 use lru::LruCache;
 use parking_lot::Mutex;
@@ -90,7 +93,7 @@ impl SqliteOptions {
             durability: Durability::default(),
             clock: Arc::new(SystemClock::default()),
             recent_tasks: NonZeroUsize::new(8192).unwrap_or(NonZeroUsize::MIN),
-            checkpoint_pages: 4096,
+            checkpoint_pages: 1024,
             busy_timeout: Duration::from_secs(2),
             max_pages: None,
             faults: Faults::default(),
@@ -135,6 +138,7 @@ impl SqliteStore {
             accepted: Mutex::new(found.accepted),
             kinds: Mutex::new(HashSet::new()),
             counts: Counts { open: found.open.into(), ..Counts::default() },
+            disk: Disk::default(),
             readers: Mutex::new(Some(queries)),
         });
         let (jobs, receiver) = mpsc::channel(QUEUE);
@@ -188,8 +192,11 @@ impl SqliteStore {
         let (reply, answer) = oneshot::channel();
         let shared = self.shared.clone();
         let query = Box::new(move |conn: &Connection| {
+            let read = todo(conn).map_err(|fault| fault.told(&shared.path));
+            // What was read may be newer than what is on the disk.
+            let read = shared.disk.wait().and(read);
             // Whoever asked may have stopped waiting.
-            let _ = reply.send(todo(conn).map_err(|fault| fault.told(&shared.path)));
+            let _ = reply.send(read);
         });
         let readers = self.shared.readers.lock().clone().ok_or_else(closed)?;
         readers.send(query).await.map_err(|_| closed())?;

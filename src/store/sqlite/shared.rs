@@ -1,6 +1,7 @@
 //! What the writer, the readers and the callers share: the index, the recent states, the watchers and the counts. Only
-//! the writer changes it, and only once a transaction is over.
+//! the writer and the thread that waits for the disk change it, and only once a transaction is over.
 
+use super::disk::Disk;
 use super::reader::Query;
 use crate::store::index::{Held, Index};
 use crate::store::roster::Roster;
@@ -31,6 +32,8 @@ pub(super) struct Shared {
     /// Kinds of events that are recorded as written, by this process.
     pub kinds: Mutex<HashSet<&'static str>>,
     pub counts: Counts,
+    /// What has reached the disk.
+    pub disk: Disk,
     /// To the reader threads; none once the store is closed.
     pub readers: Mutex<Option<mpsc::Sender<Query>>>,
 }

@@ -1,8 +1,11 @@
-//! The one thread that writes. It takes everything that waits into one transaction, says how it went to each, and keeps
-//! the write-ahead log short; a failure fails the batch and not the thread.
+//! The one thread that writes. It takes everything that waits into one transaction, and says how it went to each, or
+//! hands those to whom it must be on the disk first to the thread that waits for that. A failure fails the batch and not
+//! the thread.
 
+use super::disk::{self, Written};
 use super::error::{Fault, explain};
 use super::faults::Faults;
+use super::log::Log;
 use super::shared::Shared;
 use crate::store::StoreError;
 use crate::task::At;
@@ -10,11 +13,10 @@ use rusqlite::wal::CheckpointMode;
 use rusqlite::{CachedStatement, Connection, Params};
 use std::any::Any;
 use std::fs::File;
-use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::SyncSender;
 use std::thread::JoinHandle;
 use tokio::sync::{mpsc, oneshot};
 
@@ -23,7 +25,7 @@ const MAX_BATCH: usize = 512;
 
 /// A piece of work for the writer.
 pub(super) trait Work: Send {
-    /// Whether its transaction must reach the disk before anybody is answered.
+    /// Whether what it wrote must be on the disk before it is answered; asked before it is written and after.
     fn must_sync(&self) -> bool {
         false
     }
@@ -99,41 +101,27 @@ pub(super) struct Writer {
     shared: Arc<Shared>,
     setup: Setup,
     jobs: mpsc::Receiver<Job>,
-    /// What `PRAGMA synchronous` stands at.
-    synced: bool,
     log: Log,
-}
-
-/// The write-ahead log.
-struct Log {
-    file: PathBuf,
-    /// Its length in pages after the last transaction that wrote; 0 when none has since this was last cleared.
-    pages: Arc<AtomicU32>,
-    /// All of it has been copied, so the next transaction that writes may begin it anew: it then syncs a new header.
-    begin: Option<[u8; 4]>,
-    /// The length at which it is copied next.
-    copy_at: u32,
+    /// To the thread that waits for the disk, and that thread.
+    disk: (SyncSender<Written>, JoinHandle<()>),
 }
 
 impl Writer {
-    /// A writer on a connection whose log is empty and whose transactions are synced.
+    /// A writer on a connection whose log is empty.
     pub fn new(
         mut conn: Connection,
         shared: Arc<Shared>,
         setup: Setup,
         jobs: mpsc::Receiver<Job>,
     ) -> rusqlite::Result<Self> {
-        let pages = Arc::new(AtomicU32::new(0));
-        let counted = pages.clone();
-        conn.wal_hook(Some(move |_: &mut _, length: std::ffi::c_int| {
-            counted.store(length.unsigned_abs(), Ordering::Relaxed);
-            Ok(())
-        }))?;
+        let failed = |error: std::io::Error| rusqlite::Error::ToSqlConversionFailure(error.into());
+        let log = Log::of(&mut conn, &shared, setup.checkpoint_pages)?;
+        // The log is synced by the thread that waits for the disk; a new log's header and what is copied, by SQLite.
+        conn.pragma_update(None, "synchronous", "NORMAL")?;
         conn.set_prepared_statement_cache_capacity(64);
-        let mut file = shared.path.clone().into_os_string();
-        file.push("-wal");
-        let log = Log { file: file.into(), pages, begin: Some([0; 4]), copy_at: setup.checkpoint_pages };
-        Ok(Self { conn, shared, setup, jobs, synced: true, log })
+        let disk = log.open().and_then(|file| disk::start(file, shared.clone(), setup.faults.clone()));
+        let disk = disk.map_err(failed)?;
+        Ok(Self { conn, shared, setup, jobs, log, disk })
     }
 
     /// Writes until it is told to close or nobody is left to tell it.
@@ -170,8 +158,12 @@ impl Writer {
             return;
         }
         let now = self.shared.clock.now();
+        if let Some(failure) = self.shared.disk.failure() {
+            return batch.into_iter().for_each(|work| work.over(&self.shared, now, Err(failure.clone())));
+        }
         let mut refused = Vec::new();
-        let written = catch_unwind(AssertUnwindSafe(|| self.transaction(&mut batch, &mut refused, now)));
+        let mut ticket = None;
+        let written = catch_unwind(AssertUnwindSafe(|| self.transaction(&mut batch, &mut refused, &mut ticket, now)));
         let outcome = written.map_or_else(
             |panic| Err(panicked(panic.as_ref())),
             |written| written.map_err(|error| explain(&error, &self.shared.path)),
@@ -180,28 +172,37 @@ impl Writer {
             tracing::warn!(%error, pieces = batch.len(), "a batch could not be written");
             self.roll_back();
         }
+        let is_new = outcome.as_ref().is_ok_and(|wrote| *wrote);
+        let outcome = outcome.map(|_| ());
+        let mut pieces = Vec::new();
         for (position, work) in batch.into_iter().enumerate() {
             let refusal = refused.iter().find(|(refused, _)| *refused == position);
             let outcome = refusal.map_or_else(|| outcome.clone(), |(_, error)| Err(error.clone()));
-            work.over(&self.shared, now, outcome);
+            if outcome.is_ok() && (self.setup.strict || work.must_sync()) {
+                pieces.push((work, outcome));
+            } else {
+                work.over(&self.shared, now, outcome);
+            }
         }
-        if self.log.pages.load(Ordering::Relaxed) >= self.log.copy_at {
-            self.checkpoint();
+        if ticket.is_some() || !pieces.is_empty() {
+            let ticket = ticket.unwrap_or_else(|| self.shared.disk.draw());
+            if let Err(unsent) = self.disk.0.send(Written { ticket, is_new, now, pieces }) {
+                let gone =
+                    || StoreError::Unavailable("the thread that waits for the disk has ended: start again".into());
+                unsent.0.pieces.into_iter().for_each(|(work, _)| work.over(&self.shared, now, Err(gone())));
+            }
         }
+        self.log.keep_short(&self.conn);
     }
 
+    /// Writes; whether that changed anything. Draws a ticket where it must reach the disk.
     fn transaction(
         &mut self,
         batch: &mut [Box<dyn Work>],
         refused: &mut Vec<(usize, StoreError)>,
+        ticket: &mut Option<u64>,
         now: At,
-    ) -> rusqlite::Result<()> {
-        let sync = self.setup.strict || batch.iter().any(|work| work.must_sync());
-        // Inside a transaction it could not be changed.
-        if sync != self.synced {
-            self.conn.pragma_update(None, "synchronous", if sync { "FULL" } else { "NORMAL" })?;
-            self.synced = sync;
-        }
+    ) -> rusqlite::Result<bool> {
         let open = self.shared.counts.open.load(Ordering::Relaxed);
         let mut desk = Desk { conn: &self.conn, shared: &self.shared, faults: &self.setup.faults, now, open };
         desk.run("BEGIN IMMEDIATE", [])?;
@@ -212,34 +213,13 @@ impl Writer {
                 Err(Fault::Sql(error)) => return Err(error),
             }
         }
-        let open = desk.open;
-        let before = self.log.pages.swap(0, Ordering::Relaxed);
-        let committed = desk.run("COMMIT", []);
-        let wrote = self.log.pages.load(Ordering::Relaxed) > 0;
-        if !wrote {
-            self.log.pages.store(before, Ordering::Relaxed);
+        if self.setup.strict || batch.iter().any(|work| work.must_sync()) {
+            *ticket = Some(self.shared.disk.draw());
         }
+        let (committed, wrote) = self.log.watch(|| desk.run("COMMIT", []));
         committed?;
-        self.shared.counts.open.store(open, Ordering::Relaxed);
-        if wrote {
-            self.count_syncs(sync);
-        }
-        Ok(())
-    }
-
-    /// Counts what a transaction that wrote made the disk do.
-    fn count_syncs(&mut self, sync: bool) {
-        let counts = &self.shared.counts;
-        if let Some(begin) = self.log.begin
-            && self.log.serial() != Some(begin)
-        {
-            self.log.begin = None;
-            counts.fsyncs.fetch_add(1, Ordering::Relaxed);
-        }
-        if sync {
-            counts.synced.fetch_add(1, Ordering::Relaxed);
-            counts.fsyncs.fetch_add(1, Ordering::Relaxed);
-        }
+        self.shared.counts.open.store(desk.open, Ordering::Relaxed);
+        Ok(wrote)
     }
 
     fn roll_back(&self) {
@@ -251,32 +231,13 @@ impl Writer {
         }
     }
 
-    /// Copies the log into the database, as far as no reader still needs it.
-    fn checkpoint(&mut self) {
-        let length = self.log.pages.load(Ordering::Relaxed);
-        match self.conn.wal_checkpoint_v2(Some("main"), CheckpointMode::PASSIVE) {
-            Ok((all, copied)) => {
-                // The log is synced before it is copied, and the database when nothing is left to copy.
-                let syncs = if copied == all { 2 } else { 1 };
-                self.shared.counts.fsyncs.fetch_add(syncs, Ordering::Relaxed);
-                self.log.copy_at = self.setup.checkpoint_pages;
-                if copied == all {
-                    self.log.begin = self.log.serial();
-                    self.log.pages.store(0, Ordering::Relaxed);
-                } else {
-                    self.log.copy_at += length;
-                }
-            }
-            Err(error) => {
-                tracing::warn!(%error, "the write-ahead log could not be copied into the database; it grows meanwhile");
-                self.log.copy_at = length + self.setup.checkpoint_pages;
-            }
-        }
-    }
-
     /// Leaves one file behind, whole.
     fn close(self) {
-        let Self { conn, setup, shared, .. } = self;
+        let Self { conn, setup, shared, log, disk: (sender, syncer), .. } = self;
+        // Without a sender it ends, once all are answered. One that panicked has nothing left to do.
+        drop(sender);
+        let _ = syncer.join();
+        let database = log.close();
         // Without a sender the readers end, once they have answered what they were asked.
         shared.readers.lock().take();
         for reader in setup.readers {
@@ -289,16 +250,8 @@ impl Writer {
         if let Err((_, error)) = conn.close() {
             tracing::warn!(%error, path = %shared.path.display(), "the database could not be closed in good order");
         }
+        drop(database);
         drop(setup.lock);
-    }
-}
-
-impl Log {
-    /// The number that SQLite gives the log each time it begins it anew.
-    fn serial(&self) -> Option<[u8; 4]> {
-        let mut header = [0; 16];
-        File::open(&self.file).and_then(|mut file| file.read_exact(&mut header)).ok()?;
-        header.last_chunk().copied()
     }
 }
 
