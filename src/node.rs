@@ -43,7 +43,9 @@ pub enum StartError {
     #[error(transparent)]
     Team(#[from] TeamError),
     /// HTTP cannot be served.
-    #[error("cannot listen on {address}: {error}; choose another address with --listen, such as 127.0.0.1:0")]
+    #[error(
+        "cannot listen on {address} ({error}): choose another address with --listen, such as 127.0.0.1:0, or end what has it"
+    )]
     Listen {
         /// Where.
         address: SocketAddr,

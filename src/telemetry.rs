@@ -153,7 +153,12 @@ pub fn start_log(filter: &str, form: LogForm) -> Result<LogGuard, ParseError> {
     // Whoever was first stays: tests start several nodes in one process.
     let _ = match form {
         LogForm::Json => log.json().flatten_event(true).try_init(),
-        LogForm::Plain => log.with_target(false).with_ansi(std::io::stderr().is_terminal()).try_init(),
+        LogForm::Plain => log.with_target(false).with_ansi(is_coloured()).try_init(),
     };
     Ok(LogGuard { _writer: guard })
+}
+
+/// Colours are for a terminal whose user has not said no: <https://no-color.org>.
+fn is_coloured() -> bool {
+    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }

@@ -99,7 +99,7 @@ fn says(event: &TaskEvent, line: &Line) -> Option<String> {
 /// Shows the board.
 pub struct Progress {
     board: Board,
-    /// None where standard error is no terminal.
+    /// None where lines cannot move.
     screen: Option<Screen>,
 }
 
@@ -111,7 +111,7 @@ struct Screen {
 impl Progress {
     /// A board that is still empty.
     pub fn new() -> Self {
-        let screen = std::io::stderr().is_terminal().then(|| Screen { all: MultiProgress::new(), bars: Vec::new() });
+        let screen = can_move().then(|| Screen { all: MultiProgress::new(), bars: Vec::new() });
         Self { board: Board::default(), screen }
     }
 
@@ -159,6 +159,11 @@ impl Screen {
             bar.finish();
         }
     }
+}
+
+/// Whether lines may move: standard error is a terminal that knows how.
+fn can_move() -> bool {
+    std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|kind| kind != "dumb")
 }
 
 fn style() -> ProgressStyle {

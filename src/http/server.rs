@@ -81,8 +81,7 @@ impl Server {
             .h1_allow_half_closed(false)
             .shutdown_timeout(NEVER_S)
             .disable_signals()
-            .bind(options.addr)
-            .map_err(|error| cannot_listen(options.addr, &error))?;
+            .bind(options.addr)?;
         let addr = server.addrs().first().copied().unwrap_or(options.addr);
         let running = server.run();
         let (stop, stopped) = watch::channel(None);
@@ -119,11 +118,6 @@ impl Server {
         // Past the grace period, dropping the server ends what is left.
         ended.unwrap_or(Ok(()))
     }
-}
-
-fn cannot_listen(addr: SocketAddr, error: &io::Error) -> io::Error {
-    let text = format!("cannot listen on {addr} ({error}): choose another address, or stop what holds this one");
-    io::Error::new(error.kind(), text)
 }
 
 impl StopHandle {

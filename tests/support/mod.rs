@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test takes what it needs")]
 
 use serde_json::Value;
+use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -33,8 +34,19 @@ impl Server {
         Self::spawn(command)
     }
 
-    fn spawn(mut command: Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    /// The same, with its log in a file.
+    pub fn start_logging(args: &[&str], log: File) -> Self {
+        let mut command = callboard(&["serve", "--listen", "127.0.0.1:0"]);
+        command.args(args);
+        Self::spawn_saying(command, log.into())
+    }
+
+    fn spawn(command: Command) -> Self {
+        Self::spawn_saying(command, Stdio::null())
+    }
+
+    fn spawn_saying(mut command: Command, log: Stdio) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let line = lines.next().expect("the server ended before it listened").unwrap();
         let url = line.strip_prefix("listening on ").unwrap_or_else(|| panic!("not an address: {line}")).to_owned();
@@ -47,6 +59,11 @@ impl Server {
         self.child.id()
     }
 
+    /// Sends it a signal, such as `-HUP`.
+    pub fn signal(&self, name: &str) {
+        assert!(Command::new("kill").args([name, &self.id().to_string()]).status().unwrap().success());
+    }
+
     /// Ends it with SIGKILL.
     pub fn kill(mut self) {
         self.child.kill().unwrap();
@@ -55,8 +72,7 @@ impl Server {
 
     /// Ends it with SIGTERM, and waits.
     pub fn terminate(mut self) -> ExitStatus {
-        let id = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        self.signal("-TERM");
         let until = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -105,7 +121,8 @@ pub fn callboard(args: &[&str]) -> Command {
     command
 }
 
-fn clean(program: &str) -> Command {
+/// Any program, in the same clean environment.
+pub fn clean(program: &str) -> Command {
     let mut command = Command::new(program);
     for (name, _) in std::env::vars() {
         if name.starts_with("CALLBOARD_")
