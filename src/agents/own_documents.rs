@@ -11,4 +11,6 @@ pub const OWN_DOCUMENTS: EmbeddedDocuments = &[
     ("docs/concepts.md", include_str!("../../docs/concepts.md")),
     ("docs/teams.md", include_str!("../../docs/teams.md")),
     ("docs/configuration.md", include_str!("../../docs/configuration.md")),
+    ("docs/operations.md", include_str!("../../docs/operations.md")),
+    ("docs/troubleshooting.md", include_str!("../../docs/troubleshooting.md")),
 ];
