@@ -201,7 +201,7 @@ fn a_second_opening_is_refused() {
     let house = House::new();
     let store = house.open();
     let error = refusal(house.options()).to_string();
-    for part in [house.path().to_str().unwrap(), &format!("process {}", std::process::id()), "Redis"] {
+    for part in [house.path().to_str().unwrap(), &format!("process {}", std::process::id()), "--store"] {
         assert!(error.contains(part), "{error}");
     }
     run(store.close()).unwrap();
