@@ -155,14 +155,25 @@ impl Object for NumberedPassage {
 pub(super) fn quoted(text: &str) -> String {
     let lines = text.trim().lines();
     let mut quoted = String::with_capacity(text.len() + 2 * lines.clone().count());
+    let mut quote = |part: &str| {
+        quoted.push_str(if quoted.is_empty() { "> " } else { "\n> " });
+        quoted.push_str(part);
+    };
     for line in lines {
-        // Some readers take these for the end of a line.
-        for part in line.split(['\r', '\u{b}', '\u{c}', '\u{85}', '\u{2028}', '\u{2029}']) {
-            quoted.push_str(if quoted.is_empty() { "> " } else { "\n> " });
-            quoted.push_str(part);
+        if may_break(line) {
+            // Some readers take these for the end of a line.
+            line.split(['\r', '\u{b}', '\u{c}', '\u{85}', '\u{2028}', '\u{2029}']).for_each(&mut quote);
+        } else {
+            quote(line);
         }
     }
     if quoted.is_empty() { ">".into() } else { quoted }
+}
+
+/// Whether one of those can be in a line, by the bytes that they begin with. Hardly ever, and a look at every byte, without
+/// an end before the line's, is one that the processor takes at many bytes at once.
+fn may_break(line: &str) -> bool {
+    line.bytes().fold(false, |found, byte| found | matches!(byte, b'\r' | 0x0b | 0x0c | 0xc2 | 0xe2))
 }
 
 fn parsed(json: &Json) -> Value {
