@@ -4,6 +4,7 @@
 use super::output::citation;
 use super::reading::Reading;
 use crate::messages::Passage;
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// Most passages that a step is shown, whatever foreign agents put into their outputs.
@@ -41,7 +42,10 @@ fn is_from(cited: &Passage, passage: &Passage) -> bool {
 /// For a provider that does not cite by itself: reads the `[n]` marks in its text as numbers of the passages that it was
 /// shown, renumbers them from 1 in the order of appearance, and gives the passages in that order. Marks in code and
 /// numbers that no passage has stay as they are.
-pub(super) fn resolve(text: &str, passages: &[Passage]) -> (String, Vec<Passage>) {
+pub(super) fn resolve<'a>(text: &'a str, passages: &[Passage]) -> (Cow<'a, str>, Vec<Passage>) {
+    if !text.contains('[') {
+        return (text.into(), Vec::new());
+    }
     let mut cited: Vec<usize> = Vec::new();
     let mut resolved = String::with_capacity(text.len());
     let mut done = 0;
@@ -60,7 +64,7 @@ pub(super) fn resolve(text: &str, passages: &[Passage]) -> (String, Vec<Passage>
         }
     }
     resolved.push_str(&text[done..]);
-    (resolved, cited.into_iter().map(|number| passages[number - 1].clone()).collect())
+    (resolved.into(), cited.into_iter().map(|number| passages[number - 1].clone()).collect())
 }
 
 /// The `[1]` and `[1, 2]` in a text, outside of code.
@@ -125,6 +129,6 @@ mod tests {
         let (text, cited) = resolve("So[3]. And [1, 3] or [9], `a[1]`, [1](link), [x], 界[1].", &passages);
         assert_eq!(text, "So[1]. And [2][1] or [9], `a[1]`, [1](link), [x], 界[2].");
         assert_eq!(cited, [passages[2].clone(), passages[0].clone()]);
-        assert_eq!(resolve("[0] [界 [", &passages), ("[0] [界 [".to_owned(), vec![]));
+        assert_eq!(resolve("[0] [界 [", &passages), ("[0] [界 [".into(), vec![]));
     }
 }

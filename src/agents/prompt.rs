@@ -16,6 +16,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use inputs::Inputs;
 use minijinja::{Environment, Value};
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 use template::{Prompt, compile, environment};
@@ -147,7 +148,7 @@ impl PromptAgent {
         let (text, citations) = if generated.citations.is_empty() {
             resolve(&generated.text, passages)
         } else {
-            (generated.text.to_string(), generated.citations)
+            (Cow::from(&*generated.text), generated.citations)
         };
         Output::new(work, &self.profile, &generated.provider, &generated.model, text.trim())
             .usage(generated.usage)
