@@ -10,10 +10,15 @@ use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use serde::{Deserialize, Deserializer};
 use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 /// The length of every answer, in bytes.
 pub const ANSWER_BYTES: usize = 200;
+/// Who answered, shared by all answers.
+static NAME: LazyLock<Arc<str>> = LazyLock::new(|| "mock".into());
+static MODEL: LazyLock<Arc<str>> = LazyLock::new(|| "mock-200".into());
 /// Where a broken answer breaks off, in bytes.
 const BREAK_BYTES: usize = 97;
 /// Most bytes of a capability's name in an answer.
@@ -154,8 +159,8 @@ fn broken(text: &str) -> ModelError {
 fn generated(call: &Generate, text: &str) -> Generated {
     let input_bytes = call.system_prompt.len() + call.user_prompt.len();
     Generated {
-        provider: "mock".into(),
-        model: "mock-200".into(),
+        provider: NAME.clone(),
+        model: MODEL.clone(),
         text: text.into(),
         citations: Vec::new(),
         usage: Some(Usage {
@@ -169,9 +174,14 @@ fn generated(call: &Generate, text: &str) -> Generated {
 fn answer_text(capability: &str, question: &str) -> String {
     const FILLER: [&str; 8] = ["alpha", "bravo", "cargo", "delta", "eagle", "flint", "grain", "haven"];
     // Only plain characters of the name, so that a cut never falls inside one.
-    let name: String = capability.chars().filter(char::is_ascii_graphic).take(MAX_NAME_BYTES).collect();
+    let name = capability.chars().filter(char::is_ascii_graphic).take(MAX_NAME_BYTES);
     let mut hash = fnv1a(&[capability.as_bytes(), &[0], question.as_bytes()]);
-    let mut text = format!("mock answer of {name} to question {hash:016x}:");
+    // The last word may be cut.
+    let mut text = String::with_capacity(ANSWER_BYTES + 1 + FILLER[0].len());
+    text.push_str("mock answer of ");
+    text.extend(name);
+    // Writing to a text does not fail.
+    let _ = write!(text, " to question {hash:016x}:");
     while text.len() < ANSWER_BYTES {
         text.push(' ');
         text.push_str(FILLER[(hash % 8) as usize]);
@@ -184,8 +194,8 @@ fn answer_text(capability: &str, question: &str) -> String {
 
 /// FNV-1a, because the standard hasher may differ between releases and these bytes must not.
 fn fnv1a(parts: &[&[u8]]) -> u64 {
-    let bytes = parts.iter().copied().flatten();
-    bytes.fold(0xCBF2_9CE4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01B3))
+    let taken = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01B3);
+    parts.iter().fold(0xCBF2_9CE4_8422_2325, |hash, part| part.iter().fold(hash, taken))
 }
 
 #[cfg(test)]
