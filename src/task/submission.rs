@@ -132,9 +132,9 @@ impl Submission {
     /// When the context is not JSON that can be read (deeper than 128 levels).
     pub fn digest(&self) -> serde_json::Result<Digest> {
         let mut hash = Sha256::new();
-        let context = canonical(&self.request.context.parse()?);
-        let options = canonical(&serde_json::to_value(&self.options)?);
-        for part in [self.request.objective.as_ref(), &context, &options] {
+        let context = canonical(&self.request.context.parse()?)?;
+        let options = canonical(&serde_json::to_value(&self.options)?)?;
+        for part in [self.request.objective.as_bytes(), &context, &options] {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);
         }
@@ -143,48 +143,44 @@ impl Submission {
 }
 
 /// JSON text with object keys sorted and no white space.
-fn canonical(value: &serde_json::Value) -> String {
-    let mut text = String::new();
-    write_canonical(value, &mut text);
-    text
+fn canonical(value: &serde_json::Value) -> serde_json::Result<Vec<u8>> {
+    let mut text = Vec::with_capacity(128);
+    write_canonical(value, &mut text)?;
+    Ok(text)
 }
 
-fn write_canonical(value: &serde_json::Value, text: &mut String) {
+fn write_canonical(value: &serde_json::Value, text: &mut Vec<u8>) -> serde_json::Result<()> {
     use serde_json::Value;
     match value {
         Value::Object(map) => {
             let mut entries: Vec<_> = map.iter().collect();
             entries.sort_by_key(|(key, _)| *key);
-            write_list(text, ['{', '}'], entries, |(key, value), text| {
-                write_scalar(key, text);
-                text.push(':');
-                write_canonical(value, text);
-            });
+            write_list(text, [b'{', b'}'], entries, |(key, value), text| {
+                serde_json::to_writer(&mut *text, key)?;
+                text.push(b':');
+                write_canonical(value, text)
+            })
         }
-        Value::Array(items) => write_list(text, ['[', ']'], items, write_canonical),
-        Value::String(words) => write_scalar(words, text),
-        scalar => text.push_str(&scalar.to_string()),
+        Value::Array(items) => write_list(text, [b'[', b']'], items, write_canonical),
+        scalar => serde_json::to_writer(text, scalar),
     }
 }
 
 fn write_list<T>(
-    text: &mut String,
-    [open, close]: [char; 2],
+    text: &mut Vec<u8>,
+    [open, close]: [u8; 2],
     items: impl IntoIterator<Item = T>,
-    each: impl Fn(T, &mut String),
-) {
+    each: impl Fn(T, &mut Vec<u8>) -> serde_json::Result<()>,
+) -> serde_json::Result<()> {
     text.push(open);
     for (position, item) in items.into_iter().enumerate() {
         if position > 0 {
-            text.push(',');
+            text.push(b',');
         }
-        each(item, text);
+        each(item, text)?;
     }
     text.push(close);
-}
-
-fn write_scalar(words: &str, text: &mut String) {
-    text.push_str(&serde_json::Value::from(words).to_string());
+    Ok(())
 }
 
 #[cfg(test)]
