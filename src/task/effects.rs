@@ -85,7 +85,7 @@ pub struct QueueEntry {
 }
 
 /// An assignment that someone must keep alive.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
     /// Which step.
     pub step: StepId,
@@ -95,6 +95,13 @@ pub struct Lease {
     pub agent: AgentId,
     /// Of which life.
     pub incarnation: Incarnation,
+}
+
+impl std::hash::Hash for Lease {
+    /// By step and attempt alone: an attempt has one holder, and leases are hashed many times in a task's life.
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        (&self.step, self.attempt).hash(state);
+    }
 }
 
 /// The consequences of one commit.
