@@ -9,6 +9,7 @@ use crate::task::CallId;
 use foldhash::{HashMap, HashMapExt as _};
 use futures_util::future::{Either, select};
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -67,7 +68,7 @@ impl Handle<Generate> for Gateway {
         self.began.insert(id.clone(), Instant::now());
         let answered = async move {
             // Whoever gives up lets the model go at once.
-            let ended = match select(child, Box::pin(reply.closed())).await {
+            let ended = match select(child, pin!(reply.closed())).await {
                 Either::Left((outcome, _)) => Some(outcome),
                 Either::Right(((), child)) => {
                     child.abort();
