@@ -113,7 +113,7 @@ impl AgentActor {
         let progress = Arc::new(Progress::default());
         let agent = duties.agent.clone();
         let think = GatewayThink::new(&self.parts, duties, &work, context, progress.clone());
-        let name = format!("{} #{}", work.step, work.attempt);
+        let name = [work.step.as_str(), " #", &work.attempt.0.to_string()].concat();
         let child = spawn_task(turn.node(), name, async move { agent.perform(&work, &think).await });
         self.steps.insert(attempt.clone(), child.abort_handle());
         self.attempts.insert(attempt.clone(), progress);

@@ -233,7 +233,7 @@ impl Master {
         let booking = self.book(&effects);
         self.commits += 1;
         let commit = Commit {
-            id: CommitId::trusted(format!("{}:{}", self.life, self.commits)),
+            id: CommitId::of_parts(&[&self.life, ":", &self.commits.to_string()]),
             key: task.key.clone(),
             expected: before.map_or(0, |task| task.version),
             events: events.into(),

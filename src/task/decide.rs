@@ -105,8 +105,8 @@ pub struct Decision {
 pub fn accept(submission: &Submission, request: Payload, plan: Plan, world: World<'_>) -> Decision {
     let now = world.now;
     let mut scopes = vec![
-        Scope::trusted(format!("tenant:{}", submission.key.tenant)),
-        Scope::trusted(format!("task:{}", submission.key.id)),
+        Scope::of_parts(&["tenant:", submission.key.tenant.as_str()]),
+        Scope::of_parts(&["task:", submission.key.id.as_str()]),
     ];
     scopes.extend(submission.options.budget.scopes.iter().cloned());
     let accepted = EventKind::Accepted {
@@ -127,7 +127,19 @@ pub fn accept(submission: &Submission, request: Payload, plan: Plan, world: Worl
 }
 
 fn summary(objective: &str) -> Arc<str> {
-    let line = objective.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut line = String::with_capacity(objective.len().min(2 * SUMMARY_CHARS));
+    let mut chars = 0;
+    for word in objective.split_whitespace() {
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+        chars += word.chars().count() + 1;
+        // Enough to be cut; an objective may go on for long.
+        if chars > SUMMARY_CHARS + 1 {
+            break;
+        }
+    }
     match line.char_indices().nth(SUMMARY_CHARS) {
         Some((cut, _)) => format!("{}…", &line[..cut]).into(),
         None => line.into(),

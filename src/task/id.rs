@@ -64,6 +64,11 @@ macro_rules! text_id {
                 Self(text.into())
             }
 
+            /// An id that this program puts together, in a text of just its length.
+            pub fn of_parts(parts: &[&str]) -> Self {
+                Self(parts.concat().into())
+            }
+
             /// The id as text.
             pub fn as_str(&self) -> &str {
                 &self.0

@@ -113,7 +113,7 @@ impl Plan {
         if steps.len() > MAX_STEPS {
             return Err(InvalidPlan::TooLong(steps.len()));
         }
-        let mut names = foldhash::HashSet::default();
+        let mut names = foldhash::HashSet::with_capacity_and_hasher(steps.len(), Default::default());
         for (position, step) in steps.iter().enumerate() {
             if !names.insert(&step.id) {
                 return Err(InvalidPlan::Twice(step.id.clone()));
@@ -193,7 +193,7 @@ impl Pipeline {
     /// [`InvalidPlan`] when the pipeline is empty or too long.
     pub fn plan(&self, task: &TaskId) -> Result<Plan, InvalidPlan> {
         let steps = self.0.iter().enumerate().map(|(position, stage)| StepSpec {
-            id: StepId::trusted(format!("{task}-P{}", position + 1)),
+            id: StepId::of_parts(&[task.as_str(), "-P", &(position + 1).to_string()]),
             capability: stage.capability.clone(),
             needs: position.checked_sub(1).map(|before| StepIndex(before as u16)).into_iter().collect(),
             optional: stage.optional,

@@ -72,7 +72,8 @@ impl Think for GatewayThink {
     fn think(&self, thought: Thought) -> BoxFuture<'_, Result<Generated, ModelError>> {
         static CALLS: AtomicU64 = AtomicU64::new(0);
         // A life of an agent belongs to one process, so that a number in it names a call for ever.
-        let call = CallId::trusted(format!("{}:{}", self.incarnation, CALLS.fetch_add(1, Ordering::Relaxed)));
+        let number = CALLS.fetch_add(1, Ordering::Relaxed);
+        let call = CallId::of_parts(&[self.incarnation.as_str(), ":", &number.to_string()]);
         self.progress.moved(Phase::Model, Some(call.clone()));
         let message = Generate {
             call,
