@@ -14,7 +14,8 @@ use crate::messages::{
 };
 use crate::store::{Commit, Committed, Store, StoreError, SubmissionRecord};
 use crate::task::{
-    self, AttemptEnd, CommitId, Decision, Fleet, Json, Lease, Pipeline, Refusal, Submission, Task, TaskKey,
+    self, AttemptEnd, CommitId, Decision, Fleet, Json, Lease, Payload, Pipeline, Refusal, Request, Submission, Task,
+    TaskKey,
 };
 use crate::telemetry::{Counters, log_events};
 use ask::{Ask, Concern, not_committed, prepare, store_failed};
@@ -76,11 +77,18 @@ pub struct Master {
     commits: u64,
     /// The tasks that something is being done about, each with what waits behind it.
     busy: HashMap<TaskKey, VecDeque<Ask>>,
-    cache: LruCache<TaskKey, Arc<Task>>,
+    cache: LruCache<TaskKey, Known>,
     /// Leases that their agents accepted and that are to be renewed with the next batch.
     accepted: HashSet<(TaskKey, Lease)>,
     /// What was asked before this life knew which slots are taken.
     held: Option<Vec<(TaskKey, Ask)>>,
+}
+
+/// A task between two inputs.
+struct Known {
+    task: Arc<Task>,
+    /// Its question, when it is small and was submitted in this life: it need not be read again for each step.
+    request: Option<Arc<Request>>,
 }
 
 /// What a decision builds on.
@@ -155,7 +163,7 @@ impl Master {
             Ask::Submit { submission, reply } => return self.accept(*submission, reply, turn),
             Ask::Concern(concern) => concern,
         };
-        if let Some(task) = self.cache.get(&key).cloned() {
+        if let Some(task) = self.cache.get(&key).map(|known| known.task.clone()) {
             return self.decide(&task, concern, Basis { is_cached: true, conflicts }, turn);
         }
         let store = self.parts.store.clone();
@@ -254,7 +262,7 @@ impl Master {
         let Proposal { ask, commit, booking, conflicts } = proposal;
         match written {
             Ok(Committed::Applied | Committed::AlreadyApplied) => {
-                self.carry_out(&commit, turn);
+                self.carry_out(&commit, &ask, turn);
                 ask.done(commit.task);
                 return self.next(key, turn);
             }
@@ -294,13 +302,9 @@ impl Master {
     }
 
     /// The world after a commit: the cache, the counters, and everything that is to be sent.
-    fn carry_out(&mut self, commit: &Commit, turn: &mut Turn<'_, Self>) {
+    fn carry_out(&mut self, commit: &Commit, ask: &Ask, turn: &mut Turn<'_, Self>) {
         let task = &commit.task;
-        if task.end.is_some() {
-            self.cache.pop(&commit.key);
-        } else {
-            self.cache.put(commit.key.clone(), task.clone());
-        }
+        let request = self.remember(task, ask);
         self.judge(task, &commit.events);
         self.parts.counters.committed(&commit.events);
         log_events(task, &commit.events);
@@ -311,9 +315,27 @@ impl Master {
             }
         }
         for lease in &commit.effects.lease {
-            self.send_work(task, lease.clone(), turn);
+            self.send_work(task, request.clone(), lease.clone(), turn);
         }
         self.offer_slots(commit);
+    }
+
+    /// Keeps an open task for its next input; gives its question if it is known.
+    fn remember(&mut self, task: &Arc<Task>, ask: &Ask) -> Option<Arc<Request>> {
+        if task.end.is_some() {
+            self.cache.pop(&task.key);
+            return None;
+        }
+        if let Some(known) = self.cache.get_mut(&task.key) {
+            known.task = task.clone();
+            return known.request.clone();
+        }
+        let request = match (ask, &task.request) {
+            (Ask::Submit { submission, .. }, Payload::Inline(_)) => Some(Arc::new(submission.request.clone())),
+            _ => None,
+        };
+        self.cache.put(task.key.clone(), Known { task: task.clone(), request: request.clone() });
+        request
     }
 }
 

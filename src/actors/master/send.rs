@@ -17,7 +17,13 @@ const RENEW_EVERY: Duration = Duration::from_millis(250);
 
 impl Master {
     /// Sends an assignment that has just been committed.
-    pub(super) fn send_work(&mut self, task: &Arc<Task>, lease: Lease, turn: &mut Turn<'_, Self>) {
+    pub(super) fn send_work(
+        &mut self,
+        task: &Arc<Task>,
+        request: Option<Arc<Request>>,
+        lease: Lease,
+        turn: &mut Turn<'_, Self>,
+    ) {
         let key = task.key.clone();
         let Some(lines) = self.parts.directory.find(&lease.agent) else {
             return self.lost(key, lease, Loss::Unreachable, turn);
@@ -33,7 +39,7 @@ impl Master {
         };
         let (store, task, wanted) = (self.parts.store.clone(), task.clone(), lease.clone());
         let sent = async move {
-            let work = assemble(&*store, &task, &wanted).await?;
+            let work = assemble(&*store, &task, request, &wanted).await?;
             Ok(lines.work.ask(work, context, ACCEPT_TIMEOUT).await)
         };
         turn.spawn(sent, move |master, answer: Result<_, StoreError>, turn| match answer {
@@ -60,7 +66,7 @@ impl Master {
     /// Whether an attempt still counts: one whose result came before its acceptance does not. Of a task that the cache
     /// does not hold, because it has ended or was displaced, the agent's heartbeat tells.
     fn still_runs(&self, key: &TaskKey, lease: &Lease) -> Option<bool> {
-        let task = self.cache.peek(key)?;
+        let task = &self.cache.peek(key)?.task;
         let step = task.plan.find(&lease.step).map(|index| task.step(index).1);
         Some(step.and_then(|step| step.current()).is_some_and(|(attempt, _)| attempt == lease.attempt))
     }
@@ -104,10 +110,18 @@ impl Master {
 }
 
 /// Puts an agent's work together from the task's state and its payloads.
-async fn assemble(store: &dyn Store, task: &Task, lease: &Lease) -> Result<Work, StoreError> {
+async fn assemble(
+    store: &dyn Store,
+    task: &Task,
+    request: Option<Arc<Request>>,
+    lease: &Lease,
+) -> Result<Work, StoreError> {
     let unreadable = |error: serde_json::Error| StoreError::Corrupt(error.to_string().into());
-    let request: Request = fetch(store, &task.key, &task.request).await?.parse().map_err(unreadable)?;
-    let mut earlier = Vec::new();
+    let request = match request {
+        Some(known) => Request::clone(&known),
+        None => fetch(store, &task.key, &task.request).await?.parse().map_err(unreadable)?,
+    };
+    let mut earlier = Vec::with_capacity(task.outputs().count());
     for (index, output) in task.outputs() {
         let spec = task.plan.step(index);
         let output = fetch(store, &task.key, output).await?;
