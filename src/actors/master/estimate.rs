@@ -66,14 +66,14 @@ impl Master {
     /// Books slots and queue places when they are decided, so that the next decision sees them.
     pub(super) fn book(&mut self, effects: &Effects) -> Booking {
         let mut booking = Booking::default();
-        for lease in &effects.release {
-            if self.fleet.give_slot(&lease.agent, &lease.incarnation) {
-                booking.given.push(lease.clone());
+        for (number, lease) in effects.release.iter().enumerate() {
+            if !self.fleet.give_slot(&lease.agent, &lease.incarnation) {
+                booking.not_given.push(number);
             }
         }
-        for lease in &effects.lease {
-            if self.fleet.take_slot(&lease.agent, &lease.incarnation) {
-                booking.taken.push(lease.clone());
+        for (number, lease) in effects.lease.iter().enumerate() {
+            if !self.fleet.take_slot(&lease.agent, &lease.incarnation) {
+                booking.not_taken.push(number);
             }
         }
         for entry in &effects.enqueue {
@@ -87,10 +87,10 @@ impl Master {
 
     /// Takes back exactly what was booked for a commit that was not written.
     pub(super) fn unbook(&mut self, booking: &Booking, effects: &Effects) {
-        for lease in &booking.taken {
+        for lease in counted(&effects.lease, &booking.not_taken) {
             self.fleet.give_slot(&lease.agent, &lease.incarnation);
         }
-        for lease in &booking.given {
+        for lease in counted(&effects.release, &booking.not_given) {
             self.fleet.take_slot(&lease.agent, &lease.incarnation);
         }
         for entry in &effects.enqueue {
@@ -119,9 +119,15 @@ impl Master {
     }
 }
 
-/// The slots that a decision took and gave, as far as they were counted: an earlier life's are not.
+/// Which of the slots that a decision took and gave were not counted, by their numbers among its effects: an earlier
+/// life's are not. Nearly always none.
 #[derive(Default)]
 pub(super) struct Booking {
-    taken: Vec<Lease>,
-    given: Vec<Lease>,
+    not_taken: Vec<usize>,
+    not_given: Vec<usize>,
+}
+
+fn counted<'a>(leases: &'a [Lease], not_counted: &[usize]) -> impl Iterator<Item = &'a Lease> {
+    let is_counted = |(number, _): &(usize, &Lease)| !not_counted.contains(number);
+    leases.iter().enumerate().filter(is_counted).map(|(_, lease)| lease)
 }
