@@ -14,7 +14,7 @@ use std::time::Duration;
 
 const DEFAULT_LIMIT: usize = 50;
 const MAX_LIMIT: usize = 200;
-/// The longest text that is looked for, in bytes.
+/// The longest text that is looked for, in characters.
 const MAX_TEXT: usize = 200;
 /// How long a search may take; it looks at a bounded part of the list.
 const SEARCH_WITHIN: Duration = Duration::from_secs(30);
@@ -82,8 +82,8 @@ fn query(caller: Caller, params: &Params) -> Result<Option<ListQuery>, ApiError>
 fn filter(params: &Params) -> Result<Filter, ApiError> {
     let moment = |name| params.get(name).map(|text| moment(name, text)).transpose();
     let text = params.get("text");
-    if text.is_some_and(|text| text.trim().is_empty() || text.len() > MAX_TEXT) {
-        return Err(ApiError::invalid("text", format!("text must have from 1 to {MAX_TEXT} bytes, or be left out")));
+    if text.is_some_and(|text| text.trim().is_empty() || text.chars().count() > MAX_TEXT) {
+        return Err(ApiError::invalid("text", format!("text must have from 1 to {MAX_TEXT} characters, or be left out")));
     }
     Ok(Filter {
         agent: params.get("agent").map(|text| parsed("agent", text, AgentId::parse)).transpose()?,
