@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
+use utoipa::ToSchema;
 
 /// Why a child, and at last the process, could not go on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +31,8 @@ impl fmt::Display for ChildDown {
 }
 
 /// One node as shown to people, its children below it in order of name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Node)]
 pub struct NodeView {
     /// Its name among its siblings.
     pub name: String,
@@ -47,16 +49,19 @@ pub struct NodeView {
     /// Messages sent and not yet answered.
     pub in_flight: InFlight,
     /// How long the oldest of them has been so.
+    #[schema(required)]
     pub oldest_in_flight_ms: Option<u64>,
     /// What went wrong last.
+    #[schema(required)]
     pub last_failure: Option<LastFailure>,
     /// What runs below it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(no_recursion, required = false)]
     pub children: Vec<NodeView>,
 }
 
 /// Messages in flight, per lane.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub struct InFlight {
     /// In the work lane.
     pub work: u32,

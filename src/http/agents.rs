@@ -3,31 +3,46 @@
 
 use super::auth::Caller;
 use super::error::ApiError;
+use super::refusals::{Guarded, Stored};
 use super::time::rfc3339;
 use super::{Api, resource};
 use crate::messages::AgentRecord;
-use crate::task::Capability;
+use crate::task::{AgentId, Capability, Incarnation};
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
+use utoipa::ToSchema;
 
-#[derive(Debug, Serialize)]
+/// The live agents.
+#[derive(Debug, Serialize, ToSchema)]
 struct Agents<'a> {
     agents: Vec<Agent<'a>>,
 }
 
-/// The wire's `CapabilityDeclaration` with what is known besides.
-#[derive(Debug, Serialize)]
+/// One agent, as it said of itself and as it does.
+#[derive(Debug, Serialize, ToSchema)]
 struct Agent<'a> {
+    #[schema(value_type = AgentId)]
     agent_id: &'a str,
+    #[schema(value_type = Incarnation)]
     incarnation: &'a str,
+    #[schema(value_type = [Capability])]
     capabilities: &'a [Capability],
+    /// What kind of specialist it is.
     ag2_profile: &'a str,
+    /// What it is, for people.
+    #[schema(required)]
     description: Option<&'a str>,
-    /// Null when it lives in the master's process.
+    /// Where it is reached; null when it lives in the master's process.
+    #[schema(required)]
     url: Option<String>,
+    /// How many steps at once.
     slots: u32,
+    /// How many just now.
     active: u32,
+    /// How busy it is, 0 to 1.
+    #[schema(minimum = 0)]
     load: f64,
+    #[schema(format = DateTime)]
     last_heartbeat: String,
 }
 
@@ -35,7 +50,10 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
     config.service(resource("/agents", "GET").route(web::get().to(list)));
 }
 
-async fn list(_caller: Caller, api: web::Data<Api>) -> Result<HttpResponse, ApiError> {
+/// Who is alive, what each can do and how busy it is
+#[utoipa::path(get, path = "/agents", tag = "team", operation_id = "list_agents",
+    responses((status = OK, description = "The live agents", body = Agents<'static>), Guarded, Stored))]
+pub(super) async fn list(_caller: Caller, api: web::Data<Api>) -> Result<HttpResponse, ApiError> {
     let records = api.store.agents().await?;
     Ok(HttpResponse::Ok().json(Agents { agents: records.iter().map(agent).collect() }))
 }

@@ -9,6 +9,7 @@ use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
 use std::fmt;
 use std::sync::Arc;
+use utoipa::ToSchema;
 
 /// How long callers should wait, in seconds, where nobody knows better.
 const RETRY_AFTER_S: u32 = 1;
@@ -36,10 +37,14 @@ enum Hint {
 }
 
 /// The envelope on the wire; also the form of a step's error.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ErrorResponse, description = "What went wrong: of a request, a task, a step or an attempt")]
 pub(super) struct Envelope<'a> {
     code: ErrorCode,
+    /// What happened, why, and what to do next.
     message: &'a str,
+    /// More, where there is more: `field` names the field, parameter or header that was refused.
+    #[schema(required, value_type = Option<Object>)]
     details: Option<&'a serde_json::Map<String, serde_json::Value>>,
 }
 

@@ -2,6 +2,7 @@
 //! lost store or a drain makes it unready: without agents it still takes tasks, and says `degraded`.
 
 use super::error::{ApiError, draining};
+use super::refusals::{Open, Stored};
 use super::{Api, resource};
 use crate::store::StoreError;
 use crate::task::Capability;
@@ -10,6 +11,7 @@ use serde::Serialize;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
+use utoipa::ToSchema;
 
 /// How long the store may take to answer.
 const CHECK_WITHIN: Duration = Duration::from_secs(2);
@@ -20,16 +22,35 @@ pub struct Readiness {
     draining: Arc<watch::Sender<bool>>,
 }
 
-#[derive(Debug, Serialize)]
+/// That the process lives.
+#[derive(Debug, Serialize, ToSchema)]
 struct Health {
-    status: &'static str,
+    #[schema(inline)]
+    status: Alive,
 }
 
-#[derive(Debug, Serialize)]
+/// That it takes tasks.
+#[derive(Debug, Serialize, ToSchema)]
 struct Ready {
-    status: &'static str,
+    #[schema(inline)]
+    status: Readily,
     /// What tasks need and no live agent can do.
     missing_capabilities: Vec<Capability>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum Alive {
+    Ok,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum Readily {
+    /// Every capability that a task needs has a live agent.
+    Ready,
+    /// One has none; tasks are taken, and wait for it.
+    Degraded,
 }
 
 // === impl Readiness ===
@@ -65,11 +86,19 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
         .service(resource("/ready", "GET").route(web::get().to(ready)));
 }
 
-async fn health() -> HttpResponse {
-    HttpResponse::Ok().json(Health { status: "ok" })
+/// Whether the process lives
+#[utoipa::path(get, path = "/health", tag = "operation", operation_id = "read_health", security(()),
+    responses((status = OK, description = "It lives", body = Health)))]
+pub(super) async fn health() -> HttpResponse {
+    HttpResponse::Ok().json(Health { status: Alive::Ok })
 }
 
-async fn ready(api: web::Data<Api>) -> Result<HttpResponse, ApiError> {
+/// Whether it takes tasks
+///
+/// Only a lost store or a drain makes it unready: without agents it still takes tasks, and says `degraded`.
+#[utoipa::path(get, path = "/ready", tag = "operation", operation_id = "read_readiness", security(()),
+    responses((status = OK, description = "It takes tasks", body = Ready), Open, Stored))]
+pub(super) async fn ready(api: web::Data<Api>) -> Result<HttpResponse, ApiError> {
     if api.readiness.is_draining() {
         return Err(draining());
     }
@@ -83,6 +112,6 @@ async fn ready(api: web::Data<Api>) -> Result<HttpResponse, ApiError> {
     let team = api.team.borrow().clone();
     let needed = team.stages.iter().filter(|stage| !stage.optional).map(|stage| &stage.capability);
     let missing: Vec<_> = needed.filter(|wanted| !is_live(wanted)).cloned().collect();
-    let status = if missing.is_empty() { "ready" } else { "degraded" };
+    let status = if missing.is_empty() { Readily::Ready } else { Readily::Degraded };
     Ok(HttpResponse::Ok().json(Ready { status, missing_capabilities: missing }))
 }

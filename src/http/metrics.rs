@@ -15,6 +15,7 @@
 
 use super::auth::Caller;
 use super::error::ApiError;
+use super::refusals::Guarded;
 use super::{Api, resource};
 use crate::actors::{NodeState, NodeView};
 use actix_web::{HttpResponse, web};
@@ -51,6 +52,8 @@ struct RouteLabels {
     route: &'static str,
 }
 
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
 /// Seconds, from a read out of memory to a long wait.
 const BUCKETS: [f64; 9] = [0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 30.0, 300.0];
 
@@ -83,13 +86,18 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
     config.service(resource("/metrics", "GET").route(web::get().to(scrape)));
 }
 
-async fn scrape(_caller: Caller, api: web::Data<Api>) -> Result<HttpResponse, ApiError> {
+/// The numbers of this process, for Prometheus
+///
+/// Names, types, labels and meanings are listed in the operations guide, and stay what they are.
+#[utoipa::path(get, path = "/metrics", tag = "operation", operation_id = "read_metrics",
+    responses((status = OK, description = "OpenMetrics text", body = String, content_type = OPEN_METRICS), Guarded))]
+pub(super) async fn scrape(_caller: Caller, api: web::Data<Api>) -> Result<HttpResponse, ApiError> {
     let mut live = Registry::with_prefix("callboard");
     live.register_collector(Box::new(Live(api.clone().into_inner())));
     let mut text = String::new();
     let written = encode_all(&mut text, &api.metrics.registry, &live);
     written.map_err(|error| ApiError::internal(format!("the metrics cannot be written: {error}")))?;
-    Ok(HttpResponse::Ok().content_type("application/openmetrics-text; version=1.0.0; charset=utf-8").body(text))
+    Ok(HttpResponse::Ok().content_type(OPEN_METRICS).body(text))
 }
 
 /// Both registries as one text, which has one end.

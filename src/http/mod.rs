@@ -11,14 +11,20 @@
 //! | `task/` | `POST /task`, `GET` and `DELETE /task/{id}`, its result, its events |
 //! | `tasks`, `agents`, `team`, `supervision` | the lists |
 //! | `health`, `metrics` | for operators and their tools |
+//! | `openapi`, `docs` | this API described, for programs and for people |
+//! | `refusals`, `fixed` | what several routes answer: refusals as described, texts that never change |
 //! | `time` | moments in words |
 
 mod agents;
 mod auth;
+mod docs;
 mod error;
+mod fixed;
 mod front;
 mod health;
 mod metrics;
+mod openapi;
+mod refusals;
 mod request;
 mod server;
 mod supervision;
@@ -41,7 +47,8 @@ use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::middleware::from_fn;
 use actix_web::{App, Error, Resource, web};
-use std::sync::Arc;
+use fixed::Fixed;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 
@@ -57,6 +64,9 @@ pub struct Api {
     team: watch::Receiver<Arc<TeamView>>,
     /// One permit for each client that waits for a task or streams its events.
     watchers: Arc<Semaphore>,
+    /// This API described for programs, and for people: each made when it is first asked for, or why it cannot be.
+    document: OnceLock<Result<Fixed, Arc<str>>>,
+    page: OnceLock<Result<Fixed, Arc<str>>>,
 }
 
 /// The choices of an operator.
@@ -111,7 +121,8 @@ impl Api {
         let (readiness, metrics) = (Readiness::default(), Metrics::default());
         // Its sender is gone: the team that is shown until there is one never changes.
         let (_, team) = watch::channel(Arc::default());
-        Self { store, submit, cancel, tree, options, readiness, metrics, team, watchers }
+        let (document, page) = (OnceLock::new(), OnceLock::new());
+        Self { store, submit, cancel, tree, options, readiness, metrics, team, watchers, document, page }
     }
 
     /// The same with a readiness that others hold too.
@@ -159,6 +170,8 @@ pub fn configure(config: &mut web::ServiceConfig, api: Arc<Api>) {
         supervision::configure,
         health::configure,
         metrics::configure,
+        openapi::configure,
+        docs::configure,
     ] {
         config.configure(routes);
     }

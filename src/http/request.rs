@@ -11,6 +11,7 @@ use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
+use utoipa::IntoParams;
 
 /// How much of a body that is too large is still read, in limits, so that the client gets to read the answer: it may look
 /// for one only after it has sent all.
@@ -151,6 +152,26 @@ pub(super) fn concerns(request: &HttpRequest, id: &TaskId) {
 /// A header's text.
 pub(super) fn header<'a>(request: &'a HttpRequest, name: &str) -> Option<&'a str> {
     request.headers().get(name)?.to_str().ok().map(str::trim)
+}
+
+/// The wait in a query, for its description.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "`wished_wait` reads it")]
+pub(super) struct Wait {
+    /// How many seconds to wait for the task to end.
+    #[param(minimum = 0, maximum = 300)]
+    wait: Option<f64>,
+}
+
+/// The wait in a header, for its description.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "`wished_wait` reads it")]
+pub(super) struct PreferredWait {
+    /// RFC 7240: `wait=SECONDS` waits as `wait` does, and counts when that is not given.
+    #[param(rename = "Prefer", nullable = false, example = "wait=10")]
+    prefer: Option<String>,
 }
 
 /// How long a client wants to wait: `?wait=SECONDS`, else `Prefer: wait=SECONDS` (RFC 7240), of which an unreadable one is

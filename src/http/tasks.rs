@@ -3,14 +3,16 @@
 
 use super::auth::Caller;
 use super::error::ApiError;
+use super::refusals::{Guarded, Invalid, Stored};
 use super::request::{Params, task_path};
 use super::time::{moment, rfc3339};
 use super::{Api, resource};
 use crate::store::{Filter, ListQuery, Listed, StoreError, search};
-use crate::task::{AgentId, InvalidId, Priority, Status, Tenant};
+use crate::task::{AgentId, InvalidId, Priority, Status, TaskId, Tenant};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 use std::time::Duration;
+use utoipa::{IntoParams, ToSchema};
 
 const DEFAULT_LIMIT: usize = 50;
 const MAX_LIMIT: usize = 200;
@@ -24,21 +26,65 @@ const PARAMETERS: [&str; 9] = ["status", "state", "tenant", "agent", "since", "u
 /// What a cursor begins with, so that an id or a number of the client's own is not taken for one.
 const CURSOR: &str = "c1-";
 
-#[derive(Debug, Serialize)]
+/// What `GET /tasks` may be asked, for its description. Each stands once, and no other does.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "the handler reads them by name, to tell what is wrong with each")]
+pub(super) struct Asked {
+    /// Only tasks that stand so.
+    #[param(inline)]
+    status: Option<Status>,
+    /// Another name of `status`; give one of them.
+    #[param(inline)]
+    state: Option<Status>,
+    /// Only this tenant's, which is none when it is not the caller's own.
+    #[param(inline)]
+    tenant: Option<Tenant>,
+    /// Only tasks of which a step was assigned to this agent.
+    #[param(inline)]
+    agent: Option<AgentId>,
+    /// Only tasks that were accepted at this moment or later, in UTC.
+    #[param(format = DateTime, example = "2026-11-24T08:00:00Z")]
+    since: Option<String>,
+    /// Only tasks that were accepted before this moment, in UTC.
+    #[param(format = DateTime, example = "2026-11-25T08:00:00Z")]
+    until: Option<String>,
+    /// Only tasks whose objective contains this, whatever the case.
+    #[param(min_length = 1, max_length = 200, pattern = r"\S")]
+    text: Option<String>,
+    /// How many tasks a page has; 50 when not given.
+    #[param(minimum = 1, maximum = 200)]
+    limit: Option<u32>,
+    /// The `next_cursor` of the page before.
+    #[param(pattern = "^c1-[0-9a-f]{1,16}$")]
+    cursor: Option<String>,
+}
+
+/// A part of the list.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = TaskPage)]
 struct Page<'a> {
     tasks: Vec<Entry<'a>>,
     /// What `?cursor=` takes for the next page; null on the last.
+    #[schema(required)]
     next_cursor: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+/// A task in the list.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = TaskEntry)]
 struct Entry<'a> {
+    #[schema(value_type = TaskId)]
     task_id: &'a str,
-    status: &'static str,
+    status: Status,
+    /// The objective's beginning.
     summary: &'a str,
     priority: Priority,
+    #[schema(format = DateTime)]
     accepted_at: String,
+    #[schema(format = DateTime)]
     updated_at: String,
+    /// Where the whole task is.
     #[serde(rename = "self")]
     itself: String,
 }
@@ -47,7 +93,13 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
     config.service(resource("/tasks", "GET").route(web::get().to(list)));
 }
 
-async fn list(caller: Caller, api: web::Data<Api>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
+/// A page of the caller's tasks, newest first, all or those that a filter lets pass
+///
+/// A page never shifts: its cursor is a place in the order of acceptance, which nothing changes. A page may have fewer
+/// tasks than its limit, or none, and still a next one: a search looks at a bounded part of the list.
+#[utoipa::path(get, path = "/tasks", tag = "tasks", operation_id = "list_tasks", params(Asked),
+    responses((status = OK, description = "The page", body = Page<'static>), Guarded, Invalid, Stored))]
+pub(super) async fn list(caller: Caller, api: web::Data<Api>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let params = Params::only(&request, &PARAMETERS)?;
     let filter = filter(&params)?;
     let Some(query) = query(caller, &params)? else {
@@ -83,7 +135,10 @@ fn filter(params: &Params) -> Result<Filter, ApiError> {
     let moment = |name| params.get(name).map(|text| moment(name, text)).transpose();
     let text = params.get("text");
     if text.is_some_and(|text| text.trim().is_empty() || text.chars().count() > MAX_TEXT) {
-        return Err(ApiError::invalid("text", format!("text must have from 1 to {MAX_TEXT} characters, or be left out")));
+        return Err(ApiError::invalid(
+            "text",
+            format!("text must have from 1 to {MAX_TEXT} characters, or be left out"),
+        ));
     }
     Ok(Filter {
         agent: params.get("agent").map(|text| parsed("agent", text, AgentId::parse)).transpose()?,
@@ -105,7 +160,7 @@ fn place(cursor: &str) -> Result<u64, ApiError> {
 fn entry(listed: &Listed) -> Entry<'_> {
     Entry {
         task_id: listed.key.id.as_str(),
-        status: listed.status.name(),
+        status: listed.status,
         summary: &listed.summary,
         priority: listed.priority,
         accepted_at: rfc3339(listed.accepted_at),

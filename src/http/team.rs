@@ -3,35 +3,41 @@
 
 use super::auth::Caller;
 use super::error::ApiError;
+use super::refusals::Guarded;
 use super::time::rfc3339;
 use super::{Api, resource};
 use crate::task::{AgentId, At, Capability, Limits};
 use actix_web::{HttpResponse, web};
 use serde::{Serialize, Serializer};
 use std::sync::Arc;
+use utoipa::ToSchema;
 
 /// The team as shown.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = Team)]
 pub struct TeamView {
     /// Its name, for people.
     pub name: Arc<str>,
     /// What it is for.
+    #[schema(required)]
     pub description: Option<Arc<str>>,
     /// Its file, or that it is the default one.
     pub source: Arc<str>,
     /// When it was read.
     #[serde(serialize_with = "moment")]
+    #[schema(value_type = String, format = DateTime)]
     pub loaded_at: At,
     /// What a new task passes, in order.
     pub stages: Vec<TeamStage>,
     /// Who works here. Whether each is alive, `GET /agents` says.
     pub agents: Vec<TeamAgent>,
     /// The last time that it was read again; null when it never was.
+    #[schema(required)]
     pub last_reload: Option<Reload>,
 }
 
 /// One stage.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct TeamStage {
     /// What it takes.
     pub capability: Capability,
@@ -42,7 +48,7 @@ pub struct TeamStage {
 }
 
 /// One agent.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct TeamAgent {
     /// Its name.
     pub agent_id: AgentId,
@@ -57,16 +63,19 @@ pub struct TeamAgent {
     /// How many steps at once.
     pub slots: u32,
     /// Who answers its model calls; null when the gateway's own provider does.
+    #[schema(required)]
     pub provider: Option<Arc<str>>,
 }
 
 /// How reading it again went.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Reload {
     /// When.
     #[serde(serialize_with = "moment")]
+    #[schema(value_type = String, format = DateTime)]
     pub at: At,
     /// What was wrong; null when nothing was, and then it counts.
+    #[schema(required)]
     pub fault: Option<String>,
 }
 
@@ -88,7 +97,10 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
     config.service(resource("/team", "GET").route(web::get().to(team)));
 }
 
-async fn team(_caller: Caller, api: web::Data<Api>) -> Result<HttpResponse, ApiError> {
+/// Who works here, and which stages a new task passes
+#[utoipa::path(get, path = "/team", tag = "team", operation_id = "read_team",
+    responses((status = OK, description = "The team as its file was last read", body = TeamView), Guarded))]
+pub(super) async fn team(_caller: Caller, api: web::Data<Api>) -> Result<HttpResponse, ApiError> {
     let view = api.team.borrow().clone();
     Ok(HttpResponse::Ok().json(&*view))
 }

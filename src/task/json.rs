@@ -4,10 +4,12 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 use std::sync::Arc;
+use utoipa::ToSchema;
 
 /// A valid JSON value as text. Enums that hold it must be tagged externally: serde buffers the other forms, and raw
 /// text cannot be buffered.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, ToSchema)]
+#[schema(value_type = Value, description = "Any JSON value")]
 pub struct Json(Arc<RawValue>);
 
 impl Json {

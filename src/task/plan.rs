@@ -3,12 +3,13 @@
 
 use super::id::{Capability, StepId, StepIndex, TaskId};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// The most steps a plan may have.
 pub const MAX_STEPS: usize = 1000;
 
 /// How much a step may cost before it fails.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Limits {
     /// Failed or timed-out attempts in all (at least 1).
     pub max_attempts: u32,

@@ -6,6 +6,7 @@ use super::json::Json;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
+use utoipa::ToSchema;
 
 /// The default time a task has, in milliseconds: one hour.
 pub const DEFAULT_DEADLINE_MS: u64 = 3_600_000;
@@ -15,7 +16,7 @@ pub const MIN_DEADLINE_MS: u64 = 100;
 pub const MAX_DEADLINE_MS: u64 = 30 * 24 * 3_600_000;
 
 /// How urgent a task is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, Default, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Priority {
     /// After the others, but aged so that it is not starved.
@@ -48,21 +49,23 @@ impl Priority {
 }
 
 /// A limit on what a task may spend, over all its steps.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Budget {
     /// Scopes of the user's own that its calls are also charged to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub scopes: Vec<Scope>,
     /// Most tokens, in and out together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub max_tokens: Option<u64>,
     /// Most money, in millionths of a US dollar.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub max_micro_usd: Option<u64>,
 }
 
 /// What a client may choose for one task.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Options {
     /// Milliseconds from acceptance until the task fails as late.
     pub deadline_ms: u64,

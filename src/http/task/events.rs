@@ -1,11 +1,13 @@
 //! `GET /task/{id}/events`: a task's log as server-sent events, from any number on and then as it grows. Read in small
 //! pages and only as fast as the client takes them; a client that leaves ends its stream.
 
+use super::Named;
 use super::event_wire::{event_json, is_last};
 use super::wait::load;
 use crate::http::Api;
 use crate::http::auth::Caller;
 use crate::http::error::ApiError;
+use crate::http::refusals::{Bounded, Guarded, Invalid, OfTask, Stored};
 use crate::http::request::{Params, header, task_key};
 use crate::task::{Event, Task, TaskKey};
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
@@ -14,12 +16,20 @@ use futures_util::stream;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, watch};
+use utoipa::{IntoParams, ToSchema};
 
 /// How many events are read from the store at once.
 const PAGE: usize = 64;
 
-/// Streams a task's events.
-pub(super) async fn events(
+/// The task's log as server-sent events, as it was and as it grows
+///
+/// The stream ends with the task; the answer's schema is that of each of its events. While nothing happens, a comment comes
+/// every 15 seconds.
+#[utoipa::path(get, path = "/task/{id}/events", tag = "tasks", operation_id = "stream_events",
+    params(Named, After, LastEvent),
+    responses((status = OK, description = "The stream", body = Frame, content_type = "text/event-stream"),
+        Guarded, OfTask, Invalid, Bounded, Stored))]
+pub(in crate::http) async fn events(
     caller: Caller,
     api: web::Data<Api>,
     request: HttpRequest,
@@ -46,6 +56,42 @@ pub(super) async fn events(
         // Reverse proxies that buffer would hold events back.
         .insert_header(("x-accel-buffering", "no"))
         .streaming(stream::unfold(reader, Reader::next)))
+}
+
+/// One server-sent event, as who reads the stream sees it.
+#[derive(ToSchema)]
+#[schema(as = EventFrame)]
+#[expect(dead_code, reason = "`frame` writes it")]
+struct Frame {
+    /// The event's number: what `Last-Event-ID` takes.
+    #[schema(pattern = "^[0-9]+$")]
+    id: String,
+    /// An `EventKind`. Or `log_truncated`: the log has become shorter than what the client has seen of it.
+    event: String,
+    /// A `TaskEvent` as JSON. Of `log_truncated`, an object with `after`, what the client has seen, and `last`, where the
+    /// log ends now; it is read on from there.
+    #[schema(content_media_type = "application/json")]
+    data: String,
+}
+
+/// Where in the log to begin, for its description.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "`cursor` reads it")]
+struct After {
+    /// The number of the last event that the client has; 0 when not given.
+    #[param(maximum = 18_446_744_073_709_551_615_u64)]
+    after: Option<u64>,
+}
+
+/// The same in a header, for its description.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "`cursor` reads it")]
+struct LastEvent {
+    /// The same as `after`, and counts before it unless it is empty; browsers send it by themselves when they come back.
+    #[param(rename = "Last-Event-ID", nullable = false, pattern = "^([0-9]{1,19})?$")]
+    last_event_id: Option<String>,
 }
 
 /// The number of the last event that the client has: `Last-Event-ID`, which browsers send by themselves when they come

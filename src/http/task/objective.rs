@@ -9,36 +9,57 @@ use crate::task::{
 };
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 /// How many scopes of its own a task may be charged to.
 const MAX_SCOPES: usize = 16;
 
 /// The body of `POST /task`; what else it holds is ignored.
-#[derive(Deserialize)]
-struct TaskObjective {
+#[derive(Deserialize, ToSchema)]
+#[schema(description = "What is to be done; what else it holds is ignored", example = json!({
+    "objective": "What happens when an agent panics?", "context": {"audience": "operators"},
+    "options": {"priority": "high", "deadline_ms": 600_000}}))]
+pub(super) struct TaskObjective {
+    /// The client's own name for the task, unique in a store over all tenants; made up when not given. White space around
+    /// it is taken off. The same with the same body answers with the same task.
+    #[schema(value_type = Option<TaskId>)]
     task_id: Option<String>,
+    /// What is wanted, in words.
+    #[schema(min_length = 1)]
     objective: String,
+    /// Whatever the agents should know.
     #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Object, required = false)]
     context: Option<Box<RawValue>>,
     options: Option<WireOptions>,
 }
 
 /// The client's choices; an unknown one would be a choice that is silently not honoured.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = TaskOptions, description = "What a client may choose for one task; an unknown choice is refused")]
 struct WireOptions {
+    /// Milliseconds from acceptance until the task fails as late; an hour when not given.
+    #[schema(minimum = 100, maximum = 2_592_000_000_u64)]
     deadline_ms: Option<u64>,
     priority: Option<Priority>,
     budget: Option<WireBudget>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = TaskBudget, description = "What the task may spend, over all its steps")]
 struct WireBudget {
+    /// Names of the client's own that its spending is also charged to. They must not begin with `tenant:` or `task:`.
     #[serde(default)]
+    #[schema(value_type = Vec<Scope>, max_items = 16)]
     scopes: Vec<String>,
+    /// Most tokens, in and out together.
+    #[schema(minimum = 1, maximum = 9_223_372_036_854_775_807_u64)]
     max_tokens: Option<u64>,
+    /// Most money, in millionths of a US dollar.
+    #[schema(minimum = 1, maximum = 9_223_372_036_854_775_807_u64)]
     max_micro_usd: Option<u64>,
 }
 

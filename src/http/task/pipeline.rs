@@ -5,37 +5,62 @@ use crate::http::error::{ApiError, Envelope};
 use crate::http::request::task_path;
 use crate::store::Store;
 use crate::task::{
-    AttemptEnd, ErrorCode, Failure, Json, Payload, Step, StepIndex, StepSpec, StepState, Task, TaskId, TaskKey,
-    TaskOutcome,
+    AttemptEnd, Capability, ErrorCode, Failure, Json, Payload, Status, Step, StepId, StepIndex, StepSpec, StepState,
+    Task, TaskId, TaskKey, TaskOutcome,
 };
 use serde::Serialize;
+use utoipa::ToSchema;
 
-/// What every answer about a task begins with.
-#[derive(Debug, Serialize)]
+/// How a task stands.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = PipelineResponse)]
 pub(super) struct PipelineResponse<'a> {
+    #[schema(value_type = TaskId)]
     task_id: &'a str,
-    status: &'static str,
+    status: Status,
+    /// The stages that succeeded or failed so far, in the plan's order.
     stages: Vec<StageResult<'a>>,
+    /// The answer: the last succeeded stage's output, once the task has succeeded; null until then.
+    #[schema(required, value_type = Json)]
     final_output: Option<Json>,
+    /// Why it did not end well; absent otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     error: Option<Envelope<'a>>,
     links: Links,
 }
 
-/// The wire's `PipelineStageResult`.
-#[derive(Debug, Serialize)]
+/// A stage that has ended.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = PipelineStageResult)]
 struct StageResult<'a> {
+    #[schema(value_type = Capability)]
     stage: &'a str,
+    /// Who had it last; empty when nobody ever did.
     agent_id: &'a str,
+    #[schema(value_type = StepId)]
     sub_id: &'a str,
-    status: &'static str,
+    status: ExecutionStatus,
+    /// What came out; an empty object when it failed.
     output: Json,
+    #[schema(required)]
     error: Option<Envelope<'a>>,
 }
 
-/// Where to read on.
-#[derive(Debug, Serialize)]
+/// How a step ended.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum ExecutionStatus {
+    Succeeded,
+    /// It might have succeeded at another time.
+    RetryableFailure,
+    FatalFailure,
+}
+
+/// Where to read on, as paths on this server.
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Links {
+    /// The whole task.
     #[serde(rename = "self")]
     itself: String,
     result: String,
@@ -65,7 +90,7 @@ pub(super) async fn pipeline_response<'a>(store: &dyn Store, task: &'a Task) -> 
     }
     Ok(PipelineResponse {
         task_id: task.key.id.as_str(),
-        status: task.status().name(),
+        status: task.status(),
         stages,
         final_output,
         error: task_error(task),
@@ -81,7 +106,7 @@ async fn stage_result<'a>(
 ) -> Result<Option<StageResult<'a>>, ApiError> {
     let (agent, status, output, error) = match &step.state {
         StepState::Succeeded { attempt, output, .. } => {
-            (step.attempt(*attempt), "succeeded", resolve(store, key, output).await?, None)
+            (step.attempt(*attempt), ExecutionStatus::Succeeded, resolve(store, key, output).await?, None)
         }
         StepState::Failed { failure, .. } => {
             let status = failed_status(step, failure);
@@ -101,13 +126,13 @@ async fn stage_result<'a>(
 }
 
 /// Whether a step that failed for good might have succeeded at another time.
-fn failed_status(step: &Step, failure: &Failure) -> &'static str {
+fn failed_status(step: &Step, failure: &Failure) -> ExecutionStatus {
     let last = step.attempts.last().and_then(|attempt| attempt.ended.as_ref());
     match last {
-        Some((_, AttemptEnd::Fatal(_) | AttemptEnd::Crashed(_))) => "fatal_failure",
-        Some(_) => "retryable_failure",
-        None if failure.code == ErrorCode::RoutingError => "retryable_failure",
-        None => "fatal_failure",
+        Some((_, AttemptEnd::Fatal(_) | AttemptEnd::Crashed(_))) => ExecutionStatus::FatalFailure,
+        Some(_) => ExecutionStatus::RetryableFailure,
+        None if failure.code == ErrorCode::RoutingError => ExecutionStatus::RetryableFailure,
+        None => ExecutionStatus::FatalFailure,
     }
 }
 

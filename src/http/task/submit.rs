@@ -1,22 +1,44 @@
 //! `POST /task`: hands a submission to the master and answers once it is committed, or, when asked to wait, once the
 //! task has ended.
 
-use super::objective;
-use super::pipeline::pipeline_response;
+use super::objective::{self, TaskObjective};
+use super::pipeline::{PipelineResponse, pipeline_response};
 use super::wait::wait;
 use crate::http::Api;
 use crate::http::auth::Caller;
-use crate::http::error::{ApiError, draining};
-use crate::http::request::{body, check_depth, check_length, concerns, header, task_path, wished_wait};
+use crate::http::error::{ApiError, Envelope, draining};
+use crate::http::refusals::{Bounded, Guarded, Invalid, Stored};
+use crate::http::request::{
+    PreferredWait, Wait, body, check_depth, check_length, concerns, header, task_path, wished_wait,
+};
 use crate::messages::{CallContext, Submit};
 use crate::task::{Submission, Task};
 use actix_web::http::{StatusCode, header as names};
 use actix_web::{HttpRequest, HttpResponse, web};
 use std::sync::Arc;
 use std::time::Duration;
+use utoipa::IntoParams;
 
-/// Takes a task.
-pub(super) async fn submit(
+/// Hands in a task
+///
+/// It is answered once the task is committed: from then on it is not lost. With a wait it is answered once the task has
+/// ended, or with its state so far when the wait is over. The body's content type is not asked: nothing but JSON is
+/// understood.
+#[utoipa::path(post, path = "/task", tag = "tasks", operation_id = "submit_task",
+    params(Wait, PreferredWait, Named),
+    request_body(content = TaskObjective, description = "At most 2 MiB and 100 levels of nesting, unless set otherwise"),
+    responses(
+        (status = OK, description = "It has ended within the wait that was asked for", body = PipelineResponse<'static>,
+            headers(("Location" = String, description = "Where the whole task is"))),
+        (status = ACCEPTED, description = "It is accepted, with its state so far", body = PipelineResponse<'static>,
+            headers(("Location" = String, description = "Where the whole task is"))),
+        (status = BAD_REQUEST, description = "The body is not JSON, or broke off", body = Envelope<'static>),
+        (status = NOT_FOUND, description = "It ended and was removed while the client waited", body = Envelope<'static>),
+        (status = REQUEST_TIMEOUT, description = "The body did not arrive in time", body = Envelope<'static>),
+        (status = CONFLICT, description = "Another task has this name, or this name another body", body = Envelope<'static>),
+        (status = PAYLOAD_TOO_LARGE, description = "The body is too large", body = Envelope<'static>),
+        Guarded, Invalid, Bounded, Stored))]
+pub(in crate::http) async fn submit(
     caller: Caller,
     api: web::Data<Api>,
     request: HttpRequest,
@@ -42,6 +64,25 @@ pub(super) async fn submit(
     let status = if is_done_as_asked { StatusCode::OK } else { StatusCode::ACCEPTED };
     let answer = pipeline_response(&*api.store, &task).await?;
     Ok(HttpResponse::build(status).insert_header((names::LOCATION, task_path(&task.key.id))).json(answer))
+}
+
+/// The headers that say what a submission is, for their description.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "the handler reads them by name")]
+struct Named {
+    /// The client's own name for this submission: the same with the same body answers with the same task.
+    #[param(
+        rename = "Idempotency-Key",
+        nullable = false,
+        min_length = 1,
+        max_length = 200,
+        pattern = "^[!-~]([ -~]*[!-~])?$"
+    )]
+    idempotency_key: Option<String>,
+    /// The W3C trace that the request is part of.
+    #[param(nullable = false)]
+    traceparent: Option<String>,
 }
 
 /// The client's own name for the submission.

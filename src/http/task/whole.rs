@@ -7,93 +7,193 @@ use crate::http::time::rfc3339;
 use crate::messages::Usage;
 use crate::store::Store;
 use crate::task::{
-    Attempt, AttemptEnd, Json, Limits, Options, Request, Scope, Step, StepIndex, StepSpec, StepState, Task,
+    AgentId, Attempt, AttemptEnd, Capability, Incarnation, Json, Limits, Options, Request, Scope, Status, Step, StepId,
+    StepIndex, StepSpec, StepState, Task, TaskId,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use utoipa::ToSchema;
 
 /// Everything about a task.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Task)]
 pub(super) struct WholeTask<'a> {
+    #[schema(value_type = TaskId)]
     task_id: &'a str,
-    status: &'static str,
+    status: Status,
     /// The number of its last event.
     version: u64,
+    /// What is to be done, in the client's words.
     objective: Arc<str>,
+    /// What the client wants the agents to know.
+    #[schema(value_type = Object)]
     context: Json,
+    #[schema(value_type = Options)]
     options: &'a Options,
+    /// What its spending is charged to.
+    #[schema(value_type = [Scope])]
     budget_scopes: &'a [Scope],
+    #[schema(format = DateTime)]
     accepted_at: String,
+    /// When it fails as late.
+    #[schema(format = DateTime)]
     deadline_at: String,
+    #[schema(format = DateTime)]
     updated_at: String,
+    #[schema(required, format = DateTime)]
     ended_at: Option<String>,
+    /// Why it did not end well.
+    #[schema(required)]
     error: Option<Envelope<'a>>,
+    /// What is to be done, step by step.
     plan: Vec<PlannedStep<'a>>,
+    /// How each step stands, in the plan's order.
     steps: Vec<WholeStep<'a>>,
     /// The step whose output is the answer.
+    #[schema(required, value_type = Option<StepId>)]
     final_step: Option<&'a str>,
-    /// Over all steps; none when no provider counted.
+    /// Over all steps; null when no provider counted.
+    #[schema(required)]
     usage: Option<Usage>,
     links: Links,
 }
 
 /// A step as planned.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct PlannedStep<'a> {
+    #[schema(value_type = StepId)]
     sub_id: &'a str,
+    #[schema(value_type = Capability)]
     stage: &'a str,
+    /// The steps whose end it waits for.
+    #[schema(value_type = [StepId])]
     needs: Vec<&'a str>,
+    /// Whether the task can do without it.
     optional: bool,
     limits: Limits,
 }
 
 /// A step as it stands.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Step)]
 struct WholeStep<'a> {
+    #[schema(value_type = StepId)]
     sub_id: &'a str,
+    #[schema(value_type = Capability)]
     stage: &'a str,
-    status: &'static str,
+    status: StepStatus,
     #[serde(flatten)]
+    #[schema(inline)]
     detail: Detail<'a>,
+    /// Attempts that failed or took too long.
     failures: u32,
+    /// Attempts that panicked.
     crashes: u32,
+    /// Attempts that ended for no fault of their own.
     losses: u32,
+    /// Every attempt ever assigned, oldest first.
     attempts: Vec<WholeAttempt<'a>>,
+    /// What came out; null before and without success.
+    #[schema(required, value_type = Json)]
     output: Option<Json>,
+    /// What its model calls used; null when the provider did not count.
+    #[schema(required)]
     usage: Option<Usage>,
 }
 
+/// Where a step is.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum StepStatus {
+    /// It waits for the steps it needs.
+    Pending,
+    /// It waits for a slot or an agent.
+    Queued,
+    /// It pauses before another attempt.
+    BackingOff,
+    Running,
+    Succeeded,
+    Failed,
+    /// It was optional, and left out.
+    Skipped,
+    /// Its task ended first.
+    Cancelled,
+}
+
 /// What only some states have.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, ToSchema)]
 struct Detail<'a> {
+    /// Who has it, or whose result counted.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, value_type = Option<AgentId>)]
     agent_id: Option<&'a str>,
+    /// Since when it is queued.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, format = DateTime)]
     since: Option<String>,
+    /// While it is queued: no agent for it is alive.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     agent_absent: Option<bool>,
+    /// When the present state ends at the latest.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, format = DateTime)]
     until: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, format = DateTime)]
     ended_at: Option<String>,
+    /// Why it was skipped.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     reason: Option<&'a str>,
+    /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     error: Option<Envelope<'a>>,
 }
 
-/// One assignment of a step.
-#[derive(Debug, Serialize)]
+/// One assignment of a step to an agent.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Attempt)]
 struct WholeAttempt<'a> {
+    /// Its number in the step, from 1.
+    #[schema(minimum = 1)]
     attempt: u32,
+    #[schema(value_type = AgentId)]
     agent_id: &'a str,
+    #[schema(value_type = Incarnation)]
     incarnation: &'a str,
+    /// Why to that agent.
     reason: &'a str,
+    #[schema(format = DateTime)]
     placed_at: String,
-    /// `running`, `succeeded`, `superseded`, or how else it ended.
-    outcome: &'static str,
+    outcome: Outcome,
+    #[schema(required, format = DateTime)]
     ended_at: Option<String>,
+    #[schema(required)]
     error: Option<Envelope<'a>>,
+}
+
+/// How an attempt stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Outcome {
+    Running,
+    Succeeded,
+    /// Its task ended first.
+    Cancelled,
+    /// It failed, and another attempt may succeed.
+    RetryableFailure,
+    /// It failed, and no other would succeed.
+    FatalFailure,
+    /// It ran longer than its step may.
+    Timeout,
+    /// It panicked.
+    Crashed,
+    /// It ended for no fault of its own.
+    Lost,
+    /// Another attempt's success came first.
+    Superseded,
 }
 
 /// Reads what of the task is kept beside it, and puts all of it together.
@@ -109,7 +209,7 @@ pub(super) async fn whole_task<'a>(store: &dyn Store, task: &'a Task) -> Result<
     let mut indices = task.plan.indices();
     Ok(WholeTask {
         task_id: task.key.id.as_str(),
-        status: task.status().name(),
+        status: task.status(),
         version: task.version,
         objective: request.objective,
         context: request.context,
@@ -148,7 +248,7 @@ async fn whole_step<'a>(store: &dyn Store, task: &'a Task, index: StepIndex) -> 
     Ok(WholeStep {
         sub_id: spec.id.as_str(),
         stage: spec.capability.as_str(),
-        status: step.state.name(),
+        status: step_status(&step.state),
         detail: detail(step),
         failures: step.failures,
         crashes: step.crashes,
@@ -157,6 +257,19 @@ async fn whole_step<'a>(store: &dyn Store, task: &'a Task, index: StepIndex) -> 
         usage: output.as_ref().and_then(usage),
         output,
     })
+}
+
+fn step_status(state: &StepState) -> StepStatus {
+    match state {
+        StepState::Pending => StepStatus::Pending,
+        StepState::Queued { .. } => StepStatus::Queued,
+        StepState::BackingOff { .. } => StepStatus::BackingOff,
+        StepState::Running { .. } => StepStatus::Running,
+        StepState::Succeeded { .. } => StepStatus::Succeeded,
+        StepState::Failed { .. } => StepStatus::Failed,
+        StepState::Skipped { .. } => StepStatus::Skipped,
+        StepState::Cancelled { .. } => StepStatus::Cancelled,
+    }
 }
 
 fn detail(step: &Step) -> Detail<'_> {
@@ -187,10 +300,12 @@ fn detail(step: &Step) -> Detail<'_> {
 fn whole_attempt<'a>(step: &'a Step, position: usize, attempt: &'a Attempt) -> WholeAttempt<'a> {
     let number = position as u32 + 1;
     let (outcome, ended_at) = match (&attempt.ended, &step.state) {
-        (Some((at, end)), _) => (end_name(end), Some(*at)),
-        (None, StepState::Succeeded { at, attempt: counted, .. }) if counted.0 == number => ("succeeded", Some(*at)),
-        (None, StepState::Cancelled { at }) => ("cancelled", Some(*at)),
-        (None, _) => ("running", None),
+        (Some((at, end)), _) => (end_outcome(end), Some(*at)),
+        (None, StepState::Succeeded { at, attempt: counted, .. }) if counted.0 == number => {
+            (Outcome::Succeeded, Some(*at))
+        }
+        (None, StepState::Cancelled { at }) => (Outcome::Cancelled, Some(*at)),
+        (None, _) => (Outcome::Running, None),
     };
     WholeAttempt {
         attempt: number,
@@ -205,14 +320,14 @@ fn whole_attempt<'a>(step: &'a Step, position: usize, attempt: &'a Attempt) -> W
 }
 
 /// How an attempt ended, in one word.
-pub(super) fn end_name(end: &AttemptEnd) -> &'static str {
+pub(super) fn end_outcome(end: &AttemptEnd) -> Outcome {
     match end {
-        AttemptEnd::Failed(_) => "retryable_failure",
-        AttemptEnd::Fatal(_) => "fatal_failure",
-        AttemptEnd::TimedOut => "timeout",
-        AttemptEnd::Crashed(_) => "crashed",
-        AttemptEnd::Lost(_) => "lost",
-        AttemptEnd::Superseded => "superseded",
+        AttemptEnd::Failed(_) => Outcome::RetryableFailure,
+        AttemptEnd::Fatal(_) => Outcome::FatalFailure,
+        AttemptEnd::TimedOut => Outcome::Timeout,
+        AttemptEnd::Crashed(_) => Outcome::Crashed,
+        AttemptEnd::Lost(_) => Outcome::Lost,
+        AttemptEnd::Superseded => Outcome::Superseded,
     }
 }
 
