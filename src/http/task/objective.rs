@@ -7,6 +7,7 @@ use crate::task::{
     Budget, IdempotencyKey, InvalidId, Json, MAX_DEADLINE_MS, MIN_DEADLINE_MS, Options, Priority, Request, Scope,
     Submission, TaskId, TaskKey, Tenant,
 };
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
@@ -41,6 +42,7 @@ pub(super) struct TaskObjective {
 #[schema(as = TaskOptions, description = "What a client may choose for one task; an unknown choice is refused")]
 struct WireOptions {
     /// Milliseconds from acceptance until the task fails as late; an hour when not given.
+    #[serde(default, deserialize_with = "whole")]
     #[schema(minimum = 100, maximum = 2_592_000_000_u64)]
     deadline_ms: Option<u64>,
     priority: Option<Priority>,
@@ -56,9 +58,11 @@ struct WireBudget {
     #[schema(value_type = Vec<Scope>, max_items = 16)]
     scopes: Vec<String>,
     /// Most tokens, in and out together.
+    #[serde(default, deserialize_with = "whole")]
     #[schema(minimum = 1, maximum = 9_223_372_036_854_775_807_u64)]
     max_tokens: Option<u64>,
     /// Most money, in millionths of a US dollar.
+    #[serde(default, deserialize_with = "whole")]
     #[schema(minimum = 1, maximum = 9_223_372_036_854_775_807_u64)]
     max_micro_usd: Option<u64>,
 }
@@ -66,6 +70,16 @@ struct WireBudget {
 /// Tells a `null` from an absent field.
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<RawValue>>, D::Error> {
     Box::<RawValue>::deserialize(deserializer).map(Some)
+}
+
+/// A whole number however JSON writes it: `1`, `1.0` and `1e0` are the same to most languages, and to JSON Schema.
+fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    /// The first float that is no `u64`.
+    const PAST: f64 = 18_446_744_073_709_551_616.0;
+    let Some(number) = Option::<serde_json::Number>::deserialize(deserializer)? else { return Ok(None) };
+    let from_float = || number.as_f64().filter(|value| value.fract() == 0.0 && (0.0..PAST).contains(value));
+    let value = number.as_u64().or_else(|| from_float().map(|value| value as u64));
+    value.map(Some).ok_or_else(|| D::Error::custom(format!("{number} is not a whole number from 0 to {}", u64::MAX)))
 }
 
 /// Reads a submission.
@@ -185,6 +199,15 @@ mod tests {
     }
 
     #[test]
+    fn a_whole_number_may_be_written_in_any_way() {
+        for written in ["5000", "5000.0", "5e3", "5.0E+3"] {
+            let body = format!(r#"{{"objective":"x","options":{{"deadline_ms":{written}}}}}"#);
+            assert_eq!(parsed(&body).unwrap().options.deadline_ms, 5000, "{written}");
+        }
+        assert_eq!(parsed(r#"{"objective":"x","options":{"deadline_ms":null}}"#).unwrap().options, Options::default());
+    }
+
+    #[test]
     fn what_is_out_of_bounds_is_refused() {
         for body in [
             r"{}",
@@ -200,7 +223,11 @@ mod tests {
             r#"{"objective":"x","options":{"deadline_ms":-5}}"#,
             r#"{"objective":"x","options":{"deadline_ms":18446744073709551615}}"#,
             r#"{"objective":"x","options":{"deadline_ms":99999999999999999999999}}"#,
+            r#"{"objective":"x","options":{"deadline_ms":5000.5}}"#,
+            r#"{"objective":"x","options":{"deadline_ms":"5000"}}"#,
             r#"{"objective":"x","options":{"budget":{"max_tokens":0}}}"#,
+            r#"{"objective":"x","options":{"budget":{"max_tokens":1e19}}}"#,
+            r#"{"objective":"x","options":{"budget":{"max_tokens":1e20}}}"#,
             r#"{"objective":"x","options":{"budget":{"max_tokens":18446744073709551615}}}"#,
             r#"{"objective":"x","options":{"budget":{"scopes":["tenant:acme"]}}}"#,
             r#"{"objective":"x","options":{"budget":{"scopes":[" task:t"]}}}"#,
