@@ -34,7 +34,7 @@ pub(super) struct Asked {
     /// Only tasks that stand so.
     #[param(inline)]
     status: Option<Status>,
-    /// Another name of `status`; give one of them.
+    /// Another name of `status`.
     #[param(inline)]
     state: Option<Status>,
     /// Only this tenant's, which is none when it is not the caller's own.
@@ -43,10 +43,10 @@ pub(super) struct Asked {
     /// Only tasks of which a step was assigned to this agent.
     #[param(inline)]
     agent: Option<AgentId>,
-    /// Only tasks that were accepted at this moment or later, in UTC.
+    /// Only tasks that were accepted at this moment or later.
     #[param(format = DateTime, example = "2026-11-24T08:00:00Z")]
     since: Option<String>,
-    /// Only tasks that were accepted before this moment, in UTC.
+    /// Only tasks that were accepted before this moment.
     #[param(format = DateTime, example = "2026-11-25T08:00:00Z")]
     until: Option<String>,
     /// Only tasks whose objective contains this, whatever the case.
@@ -112,14 +112,13 @@ pub(super) async fn list(caller: Caller, api: web::Data<Api>, request: HttpReque
     Ok(HttpResponse::Ok().json(Page { tasks, next_cursor }))
 }
 
-/// What to list; none when it is another tenant's, which nobody may see.
+/// What to list; none when nothing can be: what is another tenant's nobody may see.
 fn query(caller: Caller, params: &Params) -> Result<Option<ListQuery>, ApiError> {
-    if params.get("status").is_some() && params.get("state").is_some() {
-        return Err(ApiError::invalid("state", "state is another name of status: give one of them"));
-    }
-    let status = params.get("status").or_else(|| params.get("state"));
-    let status = status.map(str::parse::<Status>).transpose();
-    let status = status.map_err(|unknown| ApiError::invalid("status", unknown.to_string()))?;
+    let status = |name| {
+        let status = params.get(name).map(str::parse::<Status>).transpose();
+        status.map_err(|unknown| ApiError::invalid(name, unknown.to_string()))
+    };
+    let (status, state) = (status("status")?, status("state")?);
     let limit = match params.get("limit").map(str::parse) {
         None => DEFAULT_LIMIT,
         Some(Ok(limit)) if (1..=MAX_LIMIT).contains(&limit) => limit,
@@ -128,7 +127,10 @@ fn query(caller: Caller, params: &Params) -> Result<Option<ListQuery>, ApiError>
     let before = params.get("cursor").map(place).transpose()?;
     let tenant = params.get("tenant").map(|text| parsed("tenant", text, Tenant::parse)).transpose()?;
     let is_own = tenant.is_none_or(|tenant| tenant == caller.tenant);
-    Ok(is_own.then_some(ListQuery { tenant: Some(caller.tenant), status, before, limit }))
+    // Both names narrow the list, as every parameter does: no task stands in two ways.
+    let is_one = status.is_none() || state.is_none() || status == state;
+    let status = status.or(state);
+    Ok((is_own && is_one).then_some(ListQuery { tenant: Some(caller.tenant), status, before, limit }))
 }
 
 fn filter(params: &Params) -> Result<Filter, ApiError> {

@@ -203,7 +203,12 @@ fn the_list_can_be_narrowed_to_a_status() {
         world.submit("t-2").await;
         world.finish("t-1").await;
         insta::assert_snapshot!("list", pretty(&world.get("/tasks").await.json()));
-        for (query, ids) in [("status=succeeded", json!(["t-1"])), ("state=running", json!(["t-2"]))] {
+        for (query, ids) in [
+            ("status=succeeded", json!(["t-1"])),
+            ("state=running", json!(["t-2"])),
+            ("status=running&state=running", json!(["t-2"])),
+            ("status=running&state=succeeded", json!([])),
+        ] {
             let page = world.get(&format!("/tasks?{query}")).await.json();
             let listed: Vec<_> = page["tasks"].as_array().unwrap().iter().map(|task| &task["task_id"]).collect();
             assert_eq!(json!(listed), ids);
