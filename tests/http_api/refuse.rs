@@ -107,6 +107,8 @@ fn bad_headers_and_queries_are_refused() {
         Answer::of(request.send().await.unwrap()).await.assert_error(422, "validation_error");
         let request = world.client.get(format!("{}/task/t-1/events", world.base)).header("last-event-id", "abc");
         Answer::of(request.send().await.unwrap()).await.assert_error(422, "validation_error");
+        let request = world.client.get(format!("{}/task/t-1/events?after=x", world.base)).header("last-event-id", "1");
+        Answer::of(request.send().await.unwrap()).await.assert_error(422, "validation_error");
     });
 }
 

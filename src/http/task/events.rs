@@ -98,12 +98,14 @@ struct LastEvent {
 /// back, else `?after=`.
 fn cursor(request: &HttpRequest) -> Result<u64, ApiError> {
     let params = Params::of(request)?;
-    let (name, text) = match header(request, "last-event-id").filter(|text| !text.is_empty()) {
-        Some(text) => ("Last-Event-ID", Some(text)),
-        None => ("after", params.get("after")),
+    let read = |name, text: Option<&str>| {
+        let invalid = |_| ApiError::invalid(name, format!("{name} must be the number of an event, or left out"));
+        text.map(|text| text.parse().map_err(invalid)).transpose()
     };
-    let invalid = |_| ApiError::invalid(name, format!("{name} must be the number of an event, or left out"));
-    text.map_or(Ok(0), |text| text.parse().map_err(invalid))
+    // Both are read, so that what is wrong in one is not hidden by the other.
+    let seen = read("Last-Event-ID", header(request, "last-event-id").filter(|text| !text.is_empty()))?;
+    let after = read("after", params.get("after"))?;
+    Ok(seen.or(after).unwrap_or(0))
 }
 
 /// One client's place in a task's log.
