@@ -70,10 +70,10 @@ async fn the_document_has_every_route_and_no_other() {
     let server = server();
     let described = routes(&document(&server).await);
     assert_eq!(described, registered());
-    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/api.md")).unwrap();
     for (path, methods) in &described {
         for method in methods {
-            assert!(readme.contains(&format!("`{method} {path}`")), "the README's table lacks {method} {path}");
+            assert!(page.contains(&format!("`{method} {path}`")), "docs/api.md lacks {method} {path}");
         }
         let url = format!("{}{}", server.url, path.replace("{id}", "unknown"));
         for method in [Method::GET, Method::POST, Method::PUT, Method::DELETE, Method::PATCH] {
