@@ -1,17 +1,5 @@
 //! `GET /metrics`: the Prometheus text of a small set of numbers. Counters of requests are kept here; what the store and
-//! the tree count themselves is read from them at each scrape.
-//!
-//! | metric | labels | what it is |
-//! |---|---|---|
-//! | `callboard_http_requests_total` | `method`, `route`, `status` | requests answered |
-//! | `callboard_http_request_seconds` | `route` | time until the answer's head, as a histogram |
-//! | `callboard_open_tasks` | | tasks that have not ended |
-//! | `callboard_watchers` | | clients that wait for a task or stream its events |
-//! | `callboard_store_commits_total` | | commits applied |
-//! | `callboard_store_synced_transactions_total` | | transactions that waited for the disk |
-//! | `callboard_store_fsyncs_total` | | calls that made the disk write through |
-//! | `callboard_actor_restarts_total` | `kind` | restarts of the actors that are in the tree now |
-//! | `callboard_actors` | `kind`, `state` | actors in the tree |
+//! the tree count themselves is read from them at each scrape. `docs/operations.md` lists them all.
 
 use super::auth::Caller;
 use super::error::ApiError;
