@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup documents build demo test test-long lint bench clean
+.PHONY: help setup documents build demo test test-long lint fuzz bench clean
 
 # nextest runs tests in parallel processes; without it cargo's own runner does.
 RUNNER := $(shell command -v cargo-nextest >/dev/null 2>&1 && echo nextest run || echo test)
@@ -40,6 +40,9 @@ lint: setup ## Format, clippy, dependencies, documentation
 	  { cargo deny fetch db >/dev/null 2>&1 && exit 1 || echo "lint: the advisories cannot be reached; skipped"; }; }; \
 	else echo "lint: no cargo-deny; tests/dependencies.rs holds its rules"; fi
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+
+fuzz: setup ## Throw generated requests at the API
+	@scripts/schemathesis.sh
 
 bench: build ## Whole tasks per second on this machine, three rounds, with medians
 	@scripts/bench.sh
