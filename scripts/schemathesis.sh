@@ -16,13 +16,14 @@ if [ -z "${PROGRAM:-}" ]; then
   cargo build --locked --quiet
   PROGRAM=${CARGO_TARGET_DIR:-target}/debug/callboard
 fi
+PROGRAM=$(realpath "$PROGRAM")
 if [ ! -x "$tool/bin/schemathesis" ]; then
   echo "schemathesis: installing $version into $tool" >&2
   mkdir -p "$cache"
   rm -rf "$tool"
   if ! { python3 -m venv "$tool" && "$tool/bin/pip" install --quiet --disable-pip-version-check "schemathesis==$version"; }; then
     rm -rf "$tool"
-    echo "schemathesis: it cannot be installed: python3 with venv (3.10 or newer) and a package index are needed" >&2
+    echo "schemathesis: it cannot be installed: python3 with venv (3.10 or newer; python3-venv on Debian) and a package index are needed" >&2
     exit 1
   fi
 fi
@@ -50,10 +51,11 @@ round() {
   done
   url=$(sed -n 's/^listening on //p' "$work/$name.out")
   echo "schemathesis: $name" >&2
-  # A short wait and a long time-out: no check depends on how fast the machine is.
-  if ! "$tool/bin/schemathesis" --config-file "$work/schemathesis.toml" run "$url/openapi.json" "${order[@]}" \
+  # The time-out is long, so that no check depends on how fast the machine is.
+  # From there, because it leaves a folder where it is started.
+  if ! (cd "$work" && "$tool/bin/schemathesis" run "$url/openapi.json" "${order[@]}" \
     --max-examples "$examples" --checks all --exclude-checks "$excluded" \
-    --request-timeout 120 --continue-on-failure --no-color "$@" >"$work/$name.txt" 2>&1; then
+    --request-timeout 120 --continue-on-failure --no-color "$@") >"$work/$name.txt" 2>&1; then
     [ -z "${REPORT:-}" ] || cp "$work/$name.txt" "$REPORT/$name.txt"
     cat "$work/$name.txt"
     echo "schemathesis: $name failed; the server's log of what was its own fault:" >&2
@@ -64,7 +66,6 @@ round() {
   tail -n 3 "$work/$name.txt"
   stop
 }
-: >"$work/schemathesis.toml"
 
 for name in $rounds; do
   case $name in
