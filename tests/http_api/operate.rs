@@ -133,13 +133,12 @@ fn a_drain_answers_who_waits() {
 }
 
 #[test]
-fn a_taken_address_is_named() {
+fn a_taken_address_is_refused() {
     with_world(Setup::default(), async |world: &World| {
         let addr = world.base.strip_prefix("http://").unwrap().parse().unwrap();
         let options = ServerOptions { addr, ..ServerOptions::default() };
         let error = Server::bind(world.api.clone(), &options).err().expect("the address is taken");
         assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
-        assert!(error.to_string().contains(&addr.to_string()), "{error}");
     });
 }
 
