@@ -33,8 +33,6 @@ test-long: setup documents ## All tests, the long ones in full: 100,000 schedule
 lint: setup ## Format, clippy, dependencies, documentation
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
-	@# Some crates offer less without debug assertions.
-	cargo check --locked --release
 	@if command -v cargo-deny >/dev/null; then \
 	  cargo deny --locked check bans licenses sources && { cargo deny --locked check advisories || \
 	  { cargo deny fetch db >/dev/null 2>&1 && exit 1 || echo "lint: the advisories cannot be reached; skipped"; }; }; \

@@ -164,6 +164,15 @@ mod tests {
     }
 
     #[test]
+    fn a_gap_is_told_with_what_was_expected() {
+        let (key, mut events) = log();
+        let next = events.len() as u64 + 1;
+        events.push(Event { seq: 9, at: At(2), kind: placed(0, 1) });
+        let refused = replay(&key, &events).unwrap_err();
+        assert!(matches!(refused, BrokenLog::Gap { expected, found: 9 } if expected == next), "{refused:?}");
+    }
+
+    #[test]
     fn a_log_begins_once_and_ends_once() {
         let (_, events) = log();
         assert!(matches!(with(vec![events[1].kind.clone()]), Err(BrokenLog::SecondBeginning(_))));

@@ -127,19 +127,8 @@ pub fn accept(submission: &Submission, request: Payload, plan: Plan, world: Worl
 }
 
 fn summary(objective: &str) -> Arc<str> {
-    let mut line = String::with_capacity(objective.len().min(2 * SUMMARY_CHARS));
-    let mut chars = 0;
-    for word in objective.split_whitespace() {
-        if !line.is_empty() {
-            line.push(' ');
-        }
-        line.push_str(word);
-        chars += word.chars().count() + 1;
-        // Enough to be cut; an objective may go on for long.
-        if chars > SUMMARY_CHARS + 1 {
-            break;
-        }
-    }
+    // An objective may go on for long, and each of its words has a character at least.
+    let line = objective.split_whitespace().take(SUMMARY_CHARS).collect::<Vec<_>>().join(" ");
     match line.char_indices().nth(SUMMARY_CHARS) {
         Some((cut, _)) => format!("{}…", &line[..cut]).into(),
         None => line.into(),

@@ -42,7 +42,24 @@ fn slots_promised_in_a_decision_are_not_promised_twice() {
 #[test]
 fn a_long_objective_is_cut_for_lists() {
     assert_eq!(&*summary("  two\n words "), "two words");
-    assert_eq!(summary(&"ü".repeat(500)).chars().count(), SUMMARY_CHARS + 1);
+    let longest = "a ".repeat(SUMMARY_CHARS / 2 - 1) + "ab";
+    assert_eq!(*summary(&longest), *longest);
+    for long in ["ü".repeat(500), "a ".repeat(500), longest + "c"] {
+        let short = summary(&long);
+        assert_eq!((short.chars().count(), short.chars().last()), (SUMMARY_CHARS + 1, Some('…')));
+    }
+}
+
+#[test]
+fn tasks_that_fail_together_do_not_try_again_together() {
+    let pause = |seed: u64| {
+        let mut desk = Desk::accept(pipeline(&["analyze"], Limits::default()), fleet(&[("ann", "analyze", 1)]));
+        desk.seed = seed;
+        desk.running(1, failed()).unwrap();
+        desk.wait_ms(1)
+    };
+    let pauses: std::collections::BTreeSet<u64> = (0..20).map(pause).collect();
+    assert!(pauses.len() > 10, "{pauses:?}");
 }
 
 // === Optional steps and missing agents ===

@@ -16,6 +16,7 @@ pub(super) struct Desk {
     pub(super) fleet: Fleet,
     pub(super) task: Task,
     pub(super) now: At,
+    pub(super) seed: u64,
     pub(super) decisions: u32,
 }
 
@@ -104,14 +105,14 @@ impl Desk {
     pub(super) fn accept_with(steps: Vec<StepSpec>, fleet: Fleet, options: Options) -> Self {
         let world = World { now: START, seed: 7, fleet: &fleet };
         let task = accept(&submission(options), output("why?"), Plan::new(steps).unwrap(), world).task;
-        let mut desk = Self { fleet, task, now: START, decisions: 1 };
+        let mut desk = Self { fleet, task, now: START, seed: 7, decisions: 1 };
         desk.keep_books(None);
         desk
     }
 
     /// The names of the events that follow from an input.
     pub(super) fn feed(&mut self, input: Input) -> Names {
-        let world = World { now: self.now, seed: 7, fleet: &self.fleet };
+        let world = World { now: self.now, seed: self.seed, fleet: &self.fleet };
         let decision = decide(&self.task, input, world)?;
         let before = std::mem::replace(&mut self.task, decision.task);
         self.decisions += 1;
