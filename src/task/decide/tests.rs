@@ -83,6 +83,8 @@ fn an_optional_step_waits_one_ttl_after_its_agent_was_last_seen() {
             }
         }
         assert_eq!(desk.final_step(), Some(1));
+        let StepState::Skipped { reason, .. } = &desk.step(2).state else { panic!("{:?}", desk.step(2)) };
+        assert!(reason.starts_with("no live agent can finalize (live: analyze"), "{reason}");
     }
 }
 
