@@ -217,6 +217,7 @@ mod tests {
     fn timer_names_round_trip() {
         for timer in [TimerId::Deadline, TimerId::Step(StepIndex(3), 17)] {
             assert_eq!(timer.to_string().parse(), Ok(timer));
+            assert_eq!(String::from(timer), timer.to_string());
         }
         assert!("step-x-1".parse::<TimerId>().is_err());
     }

@@ -198,3 +198,18 @@ impl Loss {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn each_loss_has_words_of_its_own() {
+        use Loss::{AgentRestarted, Drained, LeaseExpired, Refused, Stalled, Unreachable};
+        let losses = [Refused, Drained, AgentRestarted, LeaseExpired, Unreachable, Stalled];
+        let words: BTreeSet<_> = losses.into_iter().map(Loss::name).collect();
+        assert_eq!(words.len(), losses.len());
+        assert!(words.iter().all(|words| words.starts_with("a ") || words.starts_with("an ")));
+    }
+}

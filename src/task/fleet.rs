@@ -304,6 +304,33 @@ mod tests {
     }
 
     #[test]
+    fn failures_weigh_a_tenth_each_until_the_next_success_and_this_steps_own_a_half() {
+        let (mut fleet, analyze) = fleet();
+        fleet.leave(&agent("bbb"));
+        let why = |fleet: &Fleet, avoid: &[AgentId]| fleet.choose(&analyze, avoid, &[], 1).unwrap().reason.to_string();
+        assert_eq!(why(&fleet, &[]), "score 1.00: 4 of 4 slots free, 0 recent failures");
+        assert_eq!(why(&fleet, &[agent("aaa")]), "score 0.50: 4 of 4 slots free, 0 recent failures");
+        fleet.take_slot(&agent("aaa"), &life());
+        for (failures, words) in [(1, "score 0.65: 3 of 4"), (5, "score 0.25: 3 of 4"), (9, "score 0.25: 3 of 4")] {
+            fleet.judge(&agent("aaa"), &life(), false);
+            (0..failures).for_each(|_| fleet.judge(&agent("aaa"), &life(), true));
+            assert_eq!(why(&fleet, &[]), format!("{words} slots free, {failures} recent failures"));
+        }
+        fleet.judge(&agent("aaa"), &life(), false);
+        assert!(why(&fleet, &[]).starts_with("score 0.75"));
+    }
+
+    #[test]
+    fn the_capabilities_of_living_agents_are_listed_in_order() {
+        let (mut fleet, analyze) = fleet();
+        let paint = Capability::trusted("paint");
+        fleet.join(agent("ccc"), Member { capabilities: vec![paint.clone()], ..member(1) }, At(1));
+        assert_eq!(fleet.capabilities(), [analyze.clone(), paint]);
+        fleet.leave(&agent("ccc"));
+        assert_eq!(fleet.capabilities(), [analyze]);
+    }
+
+    #[test]
     fn a_new_life_of_an_agent_starts_with_free_slots() {
         let (mut fleet, analyze) = fleet();
         fleet.take_slot(&agent("aaa"), &life());

@@ -229,6 +229,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn keys_and_numbers_are_shown_as_people_write_them() {
+        let key = TaskKey { tenant: Tenant::trusted("acme"), id: TaskId::trusted("t-1") };
+        assert_eq!(format!("{key} #{}", AttemptNo(3)), "acme/t-1 #3");
+    }
+
+    #[test]
     fn ids_are_trimmed_and_bounded() {
         assert_eq!(TaskId::parse("  ab ").unwrap().as_str(), "ab");
         assert!(matches!(TaskId::parse(" a "), Err(InvalidId::TooShort { min: 2, .. })));

@@ -125,6 +125,13 @@ mod tests {
     }
 
     #[test]
+    fn a_text_is_kept_as_it_came_and_compared_by_that() {
+        let spaced = Json::from_text("{ \"a\": 1.0 }".into()).unwrap();
+        assert_eq!((spaced.text(), spaced.bytes()), ("{ \"a\": 1.0 }", 12));
+        assert_ne!(spaced, Json::from_text("{\"a\":1.0}".into()).unwrap());
+    }
+
+    #[test]
     fn survives_a_round_trip_inside_an_externally_tagged_enum() {
         let payload = Payload::Inline(Json::from_text(r#"{"a":[1,2]}"#.into()).unwrap());
         let text = serde_json::to_string(&payload).unwrap();
