@@ -227,6 +227,12 @@ mod tests {
     }
 
     #[test]
+    fn seeds_are_spread_as_splitmix64_does() {
+        // Its first outputs from these states, as its authors' reference gives them.
+        assert_eq!([0, 1].map(mix), [0xe220_a839_7b1d_cdaf, 0x910a_2dec_8902_5cc1]);
+    }
+
+    #[test]
     fn backoff_doubles_stays_in_the_upper_half_and_is_capped() {
         let limits = Limits { backoff_ms: 100, backoff_cap_ms: 1000, ..Limits::default() };
         for seed in 0..500 {

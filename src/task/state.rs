@@ -302,3 +302,26 @@ impl Task {
         self.schema <= SCHEMA
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_read_by_its_name_and_only_the_last_three_are_ends() {
+        for status in Status::ALL {
+            assert_eq!(status.name().parse(), Ok(status));
+            assert_eq!(serde_json::to_value(status).unwrap(), status.name());
+        }
+        assert_eq!("lost".parse::<Status>(), Err(UnknownStatus("lost".into())));
+        assert_eq!(Status::ALL.map(Status::ended), [false, false, false, true, true, true]);
+    }
+
+    #[test]
+    fn a_step_that_cost_nothing_is_stored_without_counts() {
+        let stored = |step: &Step| serde_json::to_string(step).unwrap();
+        assert_eq!(stored(&Step::default()), r#"{"state":"pending","epoch":0}"#);
+        let costly = Step { failures: 1, crashes: 2, losses: 3, ..Step::default() };
+        assert_eq!(stored(&costly), r#"{"state":"pending","epoch":0,"failures":1,"crashes":2,"losses":3}"#);
+    }
+}
