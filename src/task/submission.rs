@@ -191,6 +191,12 @@ mod tests {
     use super::super::{At, TaskId, Tenant};
     use super::*;
 
+    #[test]
+    fn the_greatest_deadline_is_thirty_days_and_a_digest_is_shown_in_hexadecimal() {
+        assert_eq!(MAX_DEADLINE_MS, 2_592_000_000);
+        assert_eq!(Digest([0xa0; 32]).hex(), "a0".repeat(32));
+    }
+
     fn submission(context: &str) -> Submission {
         Submission {
             key: TaskKey { tenant: Tenant::default(), id: TaskId::trusted("t-1") },

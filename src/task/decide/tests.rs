@@ -62,6 +62,14 @@ fn tasks_that_fail_together_do_not_try_again_together() {
     assert!(pauses.len() > 10, "{pauses:?}");
 }
 
+#[test]
+fn a_task_of_a_later_schema_is_not_for_this_program() {
+    let mut task = Desk::accept(pipeline(&["analyze"], Limits::default()), fleet(&[])).task;
+    assert!(task.readable());
+    task.schema += 1;
+    assert!(!task.readable());
+}
+
 // === Optional steps and missing agents ===
 
 #[test]
