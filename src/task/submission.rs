@@ -197,6 +197,13 @@ mod tests {
         assert_eq!(Digest([0xa0; 32]).hex(), "a0".repeat(32));
     }
 
+    #[test]
+    fn a_digest_stays_the_same_for_ever_since_stores_keep_it() {
+        let digest = submission(r#"{"b": {"d": null, "c": "x"}, "a": [1, 2]}"#).digest().unwrap();
+        assert_eq!(digest.hex(), "2e9c962b720bc09f265f48fa400518f7a8f9da6fc13806ac261daf824a0e628a");
+        assert_ne!(submission(r#"{"a":[1,2]}"#).digest().unwrap(), submission(r#"{"a":[12]}"#).digest().unwrap());
+    }
+
     fn submission(context: &str) -> Submission {
         Submission {
             key: TaskKey { tenant: Tenant::default(), id: TaskId::trusted("t-1") },
