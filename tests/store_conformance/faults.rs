@@ -148,18 +148,18 @@ fn a_conflict_does_its_batch_no_harm() {
     });
 }
 
-#[test]
-fn a_disk_that_does_not_write_through_ends_all_writing_and_nobody_sees_what_it_did_not_take() {
+/// Lets the syncing go wrong like this under a commit; whoever committed it is told this.
+fn syncing_goes_wrong(plan: impl Fn(&SqliteOptions), committer_is_told: &str) {
     let house = House::new();
     let options = house.options();
     let says = "nothing is written any more";
     run(async {
         let store = SqliteStore::open(options.clone()).unwrap();
         let task = take(&store, "t1", 1).await;
-        options.faults.fail_sync();
+        plan(&options);
         let commit = first(&submission(&key("t2"), "why?"), &fleet(1), store.now());
         let answer = store.commit(commit).await;
-        assert!(unavailable(&answer, says), "{answer:?}");
+        assert!(unavailable(&answer, committer_is_told), "{answer:?}");
         let shown = store.load(&key("t2")).await;
         assert!(matches!(&shown, Err(StoreError::Unavailable(what)) if what.contains(says)), "{shown:?}");
         // The system would say now that all is well, so it is not asked again.
@@ -174,4 +174,14 @@ fn a_disk_that_does_not_write_through_ends_all_writing_and_nobody_sees_what_it_d
         folded(&store, &[key("t1")]).await;
         live(&store, "t3").await;
     });
+}
+
+#[test]
+fn a_disk_that_does_not_write_through_ends_all_writing_and_nobody_sees_what_it_did_not_take() {
+    syncing_goes_wrong(|options| options.faults.fail_sync(), "nothing is written any more");
+}
+
+#[test]
+fn a_panic_of_who_waits_for_the_disk_leaves_nobody_waiting() {
+    syncing_goes_wrong(|options| options.faults.panic_sync(), "it gave no answer");
 }

@@ -18,14 +18,14 @@ use std::thread::JoinHandle;
 /// How many transactions wait for the disk before the writer does: it then gathers more for the next one.
 const AHEAD: usize = 4;
 
-/// A transaction that is written, with those of its pieces that are answered once it is on the disk.
+/// A transaction that is over, with those of its pieces that are written and answered once it is on the disk.
 pub(super) struct Written {
     /// Where it stands among all that have to reach the disk.
     pub ticket: u64,
     /// Whether there is anything new in the log; otherwise it only waits for the ones before it.
     pub is_new: bool,
     pub now: At,
-    pub pieces: Vec<(Box<dyn Work>, Result<(), StoreError>)>,
+    pub pieces: Vec<Box<dyn Work>>,
 }
 
 /// How far the log has reached the disk.
@@ -96,6 +96,16 @@ struct Syncer {
     faults: Faults,
 }
 
+impl Drop for Syncer {
+    /// When it fell over, nobody may wait for it any more.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let what = "the thread that waits for the disk fell over, and nothing is written any more: start again";
+            self.shared.disk.reached(0, &Err(StoreError::Unavailable(what.into())));
+        }
+    }
+}
+
 impl Syncer {
     fn run(self, written: &Receiver<Written>) {
         while let Ok(first) = written.recv() {
@@ -106,8 +116,8 @@ impl Syncer {
                 self.shared.disk.reached(last.ticket, &outcome);
             }
             for Written { now, pieces, .. } in group {
-                for (piece, wrote) in pieces {
-                    piece.over(&self.shared, now, outcome.clone().and(wrote));
+                for piece in pieces {
+                    piece.over(&self.shared, now, outcome.clone());
                 }
             }
         }

@@ -25,6 +25,14 @@ impl From<StoreError> for Fault {
     }
 }
 
+impl From<std::io::Error> for Fault {
+    /// A file or a thread that could not be had.
+    fn from(error: std::io::Error) -> Self {
+        let what = format!("the system refused a file or a thread that it needs ({error}): see this user's limits");
+        Self::Refused(StoreError::Unavailable(what.into()))
+    }
+}
+
 impl Fault {
     /// As the store's own error.
     pub fn told(self, path: &Path) -> StoreError {

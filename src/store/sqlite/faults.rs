@@ -15,8 +15,9 @@ struct Plan {
     /// Statements to go until the fault, counted down; at or below zero there is none.
     fail_in: AtomicI64,
     panic_in: AtomicI64,
-    /// Whether the disk fails the next time that something must reach it.
+    /// Whether the disk fails, or who waits for it panics, the next time that something must reach it.
     fail_sync: AtomicBool,
+    panic_sync: AtomicBool,
 }
 
 impl Faults {
@@ -34,6 +35,11 @@ impl Faults {
     /// Lets the disk fail the next time that something must reach it.
     pub fn fail_sync(&self) {
         self.0.fail_sync.store(true, Ordering::SeqCst);
+    }
+
+    /// Likewise, but lets the thread that waits for the disk panic.
+    pub fn panic_sync(&self) {
+        self.0.panic_sync.store(true, Ordering::SeqCst);
     }
 
     /// Whether the last plan has been carried out; when not, it is called off.
@@ -59,8 +65,12 @@ impl Faults {
 impl Faults {
     /// The log is about to be synced.
     pub(super) fn sync_point(&self) -> io::Result<()> {
-        let strikes = self.0.fail_sync.load(Ordering::Relaxed) && self.0.fail_sync.swap(false, Ordering::SeqCst);
-        if strikes { Err(io::Error::other("a fault on purpose")) } else { Ok(()) }
+        let strikes = |plan: &AtomicBool| plan.load(Ordering::Relaxed) && plan.swap(false, Ordering::SeqCst);
+        #[expect(clippy::panic, reason = "a test asked for it")]
+        if strikes(&self.0.panic_sync) {
+            panic!("a fault on purpose");
+        }
+        if strikes(&self.0.fail_sync) { Err(io::Error::other("a fault on purpose")) } else { Ok(()) }
     }
 }
 

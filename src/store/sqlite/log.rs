@@ -1,6 +1,7 @@
 //! Keeping the write-ahead log short. Nearly all of it is copied into the database by a thread of its own, beside the
 //! writer; the little that came meanwhile the writer copies itself, and then begins the log anew.
 
+use super::error::Fault;
 use super::shared::Shared;
 use parking_lot::{Condvar, Mutex};
 use rusqlite::wal::CheckpointMode;
@@ -75,7 +76,7 @@ impl Copying {
 
 impl Log {
     /// The log of a database whose log is empty, copied from so many pages on.
-    pub fn of(conn: &mut Connection, shared: &Arc<Shared>, limit: u32) -> rusqlite::Result<Self> {
+    pub fn of(conn: &mut Connection, shared: &Arc<Shared>, limit: u32) -> Result<Self, Fault> {
         let pages = Arc::new(AtomicU32::new(0));
         let counted = pages.clone();
         conn.wal_hook(Some(move |_: &mut _, length: std::ffi::c_int| {
@@ -84,21 +85,19 @@ impl Log {
         }))?;
         let mut file = shared.path.clone().into_os_string();
         file.push("-wal");
-        let failed = |error: std::io::Error| rusqlite::Error::ToSqlConversionFailure(error.into());
-        let database = Arc::new(File::open(&shared.path).map_err(failed)?);
+        let database = Arc::new(File::open(&shared.path)?);
         let copying = Arc::new(Copying::default());
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let beside = Connection::open_with_flags(&shared.path, flags)?;
         beside.pragma_update(None, "wal_autocheckpoint", 0)?;
         let copier =
             Copier { conn: beside, database: database.clone(), copying: copying.clone(), shared: shared.clone() };
-        let copier = std::thread::Builder::new().name("store-copier".into()).spawn(move || copier.run());
-        let (begin, copier) = (Some([0; 4]), copier.map_err(failed)?);
+        let copier = std::thread::Builder::new().name("store-copier".into()).spawn(move || copier.run())?;
         Ok(Self {
             file: file.into(),
             shared: shared.clone(),
             pages,
-            begin,
+            begin: Some([0; 4]),
             limit,
             copy_at: limit,
             copying,

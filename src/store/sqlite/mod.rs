@@ -149,11 +149,9 @@ impl SqliteStore {
             lock,
             readers,
         };
-        let writer =
-            Writer::new(conn, shared.clone(), setup, receiver).map_err(|error| error::explain(&error, path))?;
+        let writer = Writer::new(conn, shared.clone(), setup, receiver).map_err(told)?;
         let writer = std::thread::Builder::new().name("store-writer".into()).spawn(move || writer.run());
-        let writer =
-            writer.map_err(|error| StoreError::Unavailable(format!("no thread to write it: {error}").into()))?;
+        let writer = writer.map_err(|error| told(error.into()))?;
         Ok(Self {
             shared,
             durability: options.durability,

@@ -33,10 +33,7 @@ pub(super) fn start(
         conn.busy_timeout(std::time::Duration::from_secs(2))?;
         let receiver = receiver.clone();
         let named = std::thread::Builder::new().name(format!("store-reader-{number}"));
-        let handle = named.spawn(move || run(&conn, &receiver)).map_err(|error| {
-            StoreError::Unavailable(format!("no thread could be started to read it: {error}").into())
-        })?;
-        handles.push(handle);
+        handles.push(named.spawn(move || run(&conn, &receiver))?);
     }
     Ok((sender, handles))
 }

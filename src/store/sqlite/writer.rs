@@ -95,6 +95,13 @@ pub(super) struct Setup {
     pub readers: Vec<JoinHandle<()>>,
 }
 
+impl Setup {
+    /// Whether a piece of work is answered only once it is on the disk.
+    fn must_sync(&self, work: &dyn Work) -> bool {
+        self.strict || work.must_sync()
+    }
+}
+
 /// The writer's own things.
 pub(super) struct Writer {
     conn: Connection,
@@ -113,14 +120,12 @@ impl Writer {
         shared: Arc<Shared>,
         setup: Setup,
         jobs: mpsc::Receiver<Job>,
-    ) -> rusqlite::Result<Self> {
-        let failed = |error: std::io::Error| rusqlite::Error::ToSqlConversionFailure(error.into());
+    ) -> Result<Self, Fault> {
         let log = Log::of(&mut conn, &shared, setup.checkpoint_pages)?;
         // The log is synced by the thread that waits for the disk; a new log's header and what is copied, by SQLite.
         conn.pragma_update(None, "synchronous", "NORMAL")?;
         conn.set_prepared_statement_cache_capacity(64);
-        let disk = log.open().and_then(|file| disk::start(file, shared.clone(), setup.faults.clone()));
-        let disk = disk.map_err(failed)?;
+        let disk = disk::start(log.open()?, shared.clone(), setup.faults.clone())?;
         Ok(Self { conn, shared, setup, jobs, log, disk })
     }
 
@@ -178,19 +183,18 @@ impl Writer {
         for (position, work) in batch.into_iter().enumerate() {
             let refusal = refused.iter().find(|(refused, _)| *refused == position);
             let outcome = refusal.map_or_else(|| outcome.clone(), |(_, error)| Err(error.clone()));
-            if outcome.is_ok() && (self.setup.strict || work.must_sync()) {
-                pieces.push((work, outcome));
+            if outcome.is_ok() && self.setup.must_sync(&*work) {
+                pieces.push(work);
             } else {
                 work.over(&self.shared, now, outcome);
             }
         }
-        if ticket.is_some() || !pieces.is_empty() {
-            let ticket = ticket.unwrap_or_else(|| self.shared.disk.draw());
-            if let Err(unsent) = self.disk.0.send(Written { ticket, is_new, now, pieces }) {
-                let gone =
-                    || StoreError::Unavailable("the thread that waits for the disk has ended: start again".into());
-                unsent.0.pieces.into_iter().for_each(|(work, _)| work.over(&self.shared, now, Err(gone())));
-            }
+        // What must be on the disk drew a ticket when it was written.
+        if let Some(ticket) = ticket
+            && let Err(unsent) = self.disk.0.send(Written { ticket, is_new, now, pieces })
+        {
+            let gone = self.shared.disk.failure().unwrap_or_else(super::unanswered);
+            unsent.0.pieces.into_iter().for_each(|work| work.over(&self.shared, now, Err(gone.clone())));
         }
         self.log.keep_short(&self.conn);
     }
@@ -213,7 +217,7 @@ impl Writer {
                 Err(Fault::Sql(error)) => return Err(error),
             }
         }
-        if self.setup.strict || batch.iter().any(|work| work.must_sync()) {
+        if batch.iter().any(|work| self.setup.must_sync(&**work)) {
             *ticket = Some(self.shared.disk.draw());
         }
         let (committed, wrote) = self.log.watch(|| desk.run("COMMIT", []));
