@@ -8,9 +8,7 @@ use callboard::testkit::{Scripted, TestCompany, always, when};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
-use std::process::Command;
-use std::time::{Duration, Instant};
-use support::{PATIENCE, Server, callboard};
+use support::{Server, callboard};
 
 /// A stage and its agent behind the four of the default team.
 const FIFTH: &str = r#"
@@ -160,24 +158,7 @@ fn server(team: &str, latency: &str) -> Server {
     Server::start(&["--store", "memory:", "--provider", "mock", "--mock-latency", latency, "--team", team])
 }
 
-fn hang_up(server: &Server) {
-    assert!(Command::new("kill").args(["-HUP", &server.id().to_string()]).status().unwrap().success());
-}
-
-/// Asks until the answer is as wanted.
-async fn until(server: &Server, path: &str, is_wanted: impl Fn(&Value) -> bool) -> Value {
-    let until = Instant::now() + PATIENCE;
-    loop {
-        let (_, answer) = server.get(path).await;
-        if is_wanted(&answer) {
-            return answer;
-        }
-        assert!(Instant::now() < until, "{path}: {answer:#}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-}
-
-fn has_ended(task: &Value) -> bool {
+fn has_ended(_: u16, task: &Value) -> bool {
     ["succeeded", "failed", "cancelled"].contains(&task["status"].as_str().unwrap_or_default())
 }
 
@@ -199,15 +180,15 @@ async fn a_task_keeps_its_plan_while_new_ones_get_the_new_stages() {
     let server = server(&team, "150ms");
     let before = submit(&server).await;
     append(&team, FIFTH);
-    hang_up(&server);
-    until(&server, "/team", |team| team["stages"].as_array().is_some_and(|stages| stages.len() == 5)).await;
+    server.signal("-HUP");
+    server.until("/team", |_, team| team["stages"].as_array().is_some_and(|stages| stages.len() == 5)).await;
     let after = submit(&server).await;
-    let old = until(&server, &format!("/task/{before}"), has_ended).await;
+    let old = server.until(&format!("/task/{before}"), has_ended).await;
     assert_eq!(
         (&old["status"], stages(&old)),
         (&json!("succeeded"), vec!["analyze", "retrieve", "evaluate", "finalize"])
     );
-    let new = until(&server, &format!("/task/{after}"), has_ended).await;
+    let new = server.until(&format!("/task/{after}"), has_ended).await;
     assert_eq!(new["status"], "succeeded");
     assert_eq!(stages(&new), ["analyze", "retrieve", "evaluate", "finalize", "shorten"]);
     // No attempt was lost to the reload.
@@ -225,15 +206,15 @@ async fn an_agent_that_leaves_the_team_finishes_what_it_has() {
     let server = server(&team, "400ms");
     let task = submit(&server).await;
     let path = format!("/task/{task}");
-    until(&server, &path, |task| task["steps"][4]["status"] == "running").await;
+    server.until(&path, |_, task| task["steps"][4]["status"] == "running").await;
     fs::write(&team, four).unwrap();
-    hang_up(&server);
-    until(&server, "/agents", |agents| !agents.to_string().contains("agent-shorten")).await;
-    let ended = until(&server, &path, has_ended).await;
+    server.signal("-HUP");
+    server.until("/agents", |_, agents| !agents.to_string().contains("agent-shorten")).await;
+    let ended = server.until(&path, has_ended).await;
     assert_eq!(ended["status"], "succeeded");
     assert_eq!((&ended["steps"][4]["status"], &ended["steps"][4]["losses"]), (&json!("succeeded"), &json!(0)));
     // With nothing left to do its actor is gone, too.
-    until(&server, "/supervision", |tree| !tree.to_string().contains("agent-shorten")).await;
+    server.until("/supervision", |_, tree| !tree.to_string().contains("agent-shorten")).await;
     assert!(server.terminate().success());
 }
 
@@ -253,8 +234,8 @@ async fn other_slots_and_prompts_are_taken_up_without_a_restart() {
     };
     let before = agent(&server.get("/agents").await.1);
     append(&team, "slots = 9\n");
-    hang_up(&server);
-    let after = agent(&until(&server, "/agents", |agents| agent(agents)["slots"] == 9).await);
+    server.signal("-HUP");
+    let after = agent(&server.until("/agents", |_, agents| agent(agents)["slots"] == 9).await);
     assert_eq!(before["slots"], 4);
     assert_eq!(before["incarnation"], after["incarnation"]);
 }
@@ -268,16 +249,16 @@ async fn a_broken_file_changes_nothing_and_is_told() {
     assert_eq!(before["last_reload"], Value::Null);
     let whole = fs::read_to_string(&team).unwrap();
     fs::write(&team, whole.replace("kind = \"retriever\"", "kind = \"retreiver\"")).unwrap();
-    hang_up(&server);
-    let refused = until(&server, "/team", |team| team["last_reload"]["fault"].is_string()).await;
+    server.signal("-HUP");
+    let refused = server.until("/team", |_, team| team["last_reload"]["fault"].is_string()).await;
     assert!(refused["last_reload"]["fault"].as_str().unwrap().contains("did you mean retriever?"), "{refused:#}");
     assert_eq!((&refused["stages"], &refused["agents"]), (&before["stages"], &before["agents"]));
     let url = server.url.clone();
     let (shown, code, _) = run(&["team", "show", "--server", &url]);
     assert!(code == Some(0) && shown.contains("The last reload was refused:"), "{shown}");
     let task = submit(&server).await;
-    assert_eq!(until(&server, &format!("/task/{task}"), has_ended).await["status"], "succeeded");
+    assert_eq!(server.until(&format!("/task/{task}"), has_ended).await["status"], "succeeded");
     fs::write(&team, whole).unwrap();
-    hang_up(&server);
-    until(&server, "/team", |team| team["last_reload"]["fault"].is_null()).await;
+    server.signal("-HUP");
+    server.until("/team", |_, team| team["last_reload"]["fault"].is_null()).await;
 }

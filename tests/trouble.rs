@@ -7,25 +7,13 @@ mod support;
 use serde_json::{Value, json};
 use std::process::Command;
 use std::time::Duration;
-use support::{PATIENCE, Server};
+use support::Server;
 use tokio::time::Instant;
 
 /// Sets the size over which no file of a process may grow; what writes past it meets an I/O error.
 fn limit_files(process: u32, bytes: &str) {
     let limited = Command::new("prlimit").args(["--pid", &process.to_string(), &format!("--fsize={bytes}:")]).status();
     assert!(limited.unwrap().success());
-}
-
-async fn until(server: &Server, path: &str, done: impl Fn(u16, &Value) -> bool) -> Value {
-    let until = Instant::now() + PATIENCE;
-    loop {
-        let (status, body) = server.get(path).await;
-        if done(status, &body) {
-            return body;
-        }
-        assert!(Instant::now() < until, "{path} stays {status}: {body}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
 }
 
 #[tokio::test]
@@ -45,13 +33,13 @@ async fn a_disk_that_cannot_be_written_is_said_and_survived() {
     assert!(refused.headers().contains_key("retry-after"));
     let envelope: Value = refused.json().await.unwrap();
     assert!(envelope["code"].is_string() && envelope["message"].as_str().unwrap().contains("store"), "{envelope}");
-    until(&server, "/ready", |status, _| status == 503).await;
+    server.until("/ready", |status, _| status == 503).await;
     let (status, task) = server.get("/task/before").await;
     assert_eq!((status, task["status"].as_str()), (200, Some("running")), "{task}");
 
     limit_files(server.id(), "unlimited");
-    until(&server, "/ready", |status, _| status == 200).await;
-    let ended = until(&server, "/task/before/result", |status, _| status == 200).await;
+    server.until("/ready", |status, _| status == 200).await;
+    let ended = server.until("/task/before/result", |status, _| status == 200).await;
     assert_eq!(ended["status"], "succeeded");
     let numbers: Vec<_> = server.events("before").await.into_iter().map(|(number, ..)| number).collect();
     assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>());
@@ -81,11 +69,11 @@ async fn trouble_longer_than_a_heartbeat_counts_ends_nobody_who_lives() {
     server.post("/task", &json!({"task_id": "slow", "objective": "why?"})).await;
     limit_files(server.id(), "0");
     let began = Instant::now();
-    until(&server, "/ready", |status, _| status == 503).await;
+    server.until("/ready", |status, _| status == 503).await;
     // Two heartbeats' time: whoever depends on the disk to stay alive is dead by then.
-    until(&server, "/health", |_, _| began.elapsed() > Duration::from_secs(6)).await;
+    server.until("/health", |_, _| began.elapsed() > Duration::from_secs(6)).await;
     limit_files(server.id(), "unlimited");
-    until(&server, "/task/slow/result", |status, _| status == 200).await;
+    server.until("/task/slow/result", |status, _| status == 200).await;
     assert_eq!(attempts(&server, "slow").await, 4, "one attempt a step");
 }
 
@@ -99,7 +87,7 @@ async fn a_drain_longer_than_a_heartbeat_counts_lets_steps_finish() {
     server.post("/task", &json!({"task_id": "kept", "objective": "why?"})).await;
     assert_eq!(server.terminate().code(), Some(0));
     let server = Server::start(&["--store", &store, "--provider", "mock", "--config", &config]);
-    until(&server, "/task/kept/result", |status, _| status == 200).await;
+    server.until("/task/kept/result", |status, _| status == 200).await;
     assert_eq!(attempts(&server, "kept").await, 4, "the step that ran had its time, and its result counted");
 }
 

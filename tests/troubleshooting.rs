@@ -4,7 +4,7 @@
 
 mod support;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -202,7 +202,7 @@ async fn calls_that_are_refused() {
     is_said(r#"too many clients wait for tasks just now"#, &follow().await.unwrap().text().await.unwrap());
     drop(one);
     server.signal("-TERM");
-    until(&server, "/ready", |status, _| status == 503).await;
+    server.until("/ready", |status, _| status == 503).await;
     is_said(r#"this process is shutting down"#, &post(r#"{"objective": "why?"}"#.into()).await);
 }
 
@@ -248,7 +248,7 @@ async fn a_step_whose_process_was_killed() {
     server.post("/task", &json!({"task_id": "unlucky", "objective": "why?"})).await;
     server.kill();
     let server = Server::start(&["--store", &store, "--provider", "mock"]);
-    until(&server, "/task/unlucky/result", |status, _| status == 200).await;
+    server.until("/task/unlucky/result", |status, _| status == 200).await;
     is_said(r#"a lease that nobody renewed"#, &words_beside(&server, &["show", "unlucky"]).await);
 }
 
@@ -282,22 +282,10 @@ async fn a_team_that_is_read_again_without_somebody() {
     let (server, folder) = bereaved("5m").await;
     let log = fs::read_to_string(path(&folder, "log")).unwrap();
     is_said(r#"the team stays as it was, because its file cannot be used"#, &log);
-    let task = until(&server, "/task/left", |_, task| task["status"] == "waiting_for_agent").await;
+    let task = server.until("/task/left", |_, task| task["status"] == "waiting_for_agent").await;
     is_said(r#"waiting_for_agent"#, &task.to_string());
 
     let (server, _folder) = bereaved("1s").await;
-    until(&server, "/task/left/result", |status, _| status == 200).await;
+    server.until("/task/left/result", |status, _| status == 200).await;
     is_said(r#"no agent that can … appeared within"#, &words_beside(&server, &["show", "left"]).await);
-}
-
-async fn until(server: &Server, path: &str, done: impl Fn(u16, &Value) -> bool) -> Value {
-    let until = Instant::now() + PATIENCE;
-    loop {
-        let (status, body) = server.get(path).await;
-        if done(status, &body) {
-            return body;
-        }
-        assert!(Instant::now() < until, "{path} stays {status}: {body}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
 }

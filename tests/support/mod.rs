@@ -99,6 +99,19 @@ impl Server {
         answer(self.client.delete(format!("{}{path}", self.url)).send().await.unwrap()).await
     }
 
+    /// Gets JSON until it is as wanted.
+    pub async fn until(&self, path: &str, is_wanted: impl Fn(u16, &Value) -> bool) -> Value {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let (status, body) = self.get(path).await;
+            if is_wanted(status, &body) {
+                return body;
+            }
+            assert!(Instant::now() < until, "{path} stays {status}: {body:#}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     /// The whole event log of a task that has ended, as `(id, event, data)`.
     pub async fn events(&self, id: &str) -> Vec<(u64, String, Value)> {
         let text =
