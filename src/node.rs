@@ -14,7 +14,9 @@ use crate::actors::{
     GatewayParts, Master, MasterOptions, MasterParts, Place, Registry, RegistryParts, Restarts, Root, Roster, Spec,
     TaskHandle, Tree, Watchdog, WatchdogOptions, spawn_task, supervise,
 };
-use crate::http::{Api, ApiOptions, Metrics, Readiness, Server, ServerOptions, StopHandle, TeamView};
+use crate::http::{
+    Api, ApiOptions, Metrics, Readiness, Server, ServerOptions, Services, Site, SiteOptions, StopHandle, TeamView,
+};
 use crate::llm::{Provider, ProviderKind, provider};
 use crate::messages::{CallContext, Cancel, Deregister, Drain, Submit};
 use crate::settings::{Settings, StoreUrl};
@@ -205,11 +207,14 @@ impl Callboard {
         let dispatcher = start_dispatcher(&tree, &store, &master);
         let _ = links.dispatcher.set(dispatcher.actor_ref());
 
-        let readiness = Readiness::default();
+        let site = Arc::new(site(settings, &tree, &counters));
+        let readiness = site.readiness().clone();
         let server = match serve {
             Serve::Http => {
-                let api = public_api(settings, &store, &master, &tree, &counters, readiness.clone());
-                Some(serve_http(settings, &tree, api.with_team(view))?)
+                let options = api_options(settings);
+                let api = Api::new(site.clone(), store.clone(), master.actor_ref(), master.actor_ref(), options);
+                let services = Services { api: Some(Arc::new(api.with_team(view))), ..Services::new(site) };
+                Some(serve_http(settings, &tree, services)?)
             }
             Serve::Nothing => None,
         };
@@ -414,32 +419,24 @@ fn master_options(settings: &Settings) -> MasterOptions {
     }
 }
 
-fn public_api(
-    settings: &Settings,
-    store: &Arc<dyn Store>,
-    master: &Address<Master>,
-    tree: &Tree,
-    counters: &Counters,
-    readiness: Readiness,
-) -> Api {
+fn site(settings: &Settings, tree: &Tree, counters: &Counters) -> Site {
     let mut metrics = prometheus_client::registry::Registry::with_prefix("callboard");
     counters.register(&mut metrics);
-    let http = &settings.http;
-    let options = ApiOptions {
+    let options = SiteOptions {
         keys: settings.api_keys.clone(),
-        task_wait: settings.task_wait,
-        max_watchers: http.max_watchers,
-        max_body_bytes: http.max_body_bytes,
-        body_timeout: http.body_timeout,
-        max_json_depth: http.max_json_depth,
-        ..ApiOptions::default()
+        max_body_bytes: settings.http.max_body_bytes,
+        body_timeout: settings.http.body_timeout,
+        max_json_depth: settings.http.max_json_depth,
+        ..SiteOptions::default()
     };
-    Api::new(store.clone(), master.actor_ref(), master.actor_ref(), tree.clone(), options)
-        .with_readiness(readiness)
-        .with_metrics(Metrics::new(metrics))
+    Site::new(tree.clone(), options).with_metrics(Metrics::new(metrics))
 }
 
-fn serve_http(settings: &Settings, tree: &Tree, api: Api) -> Result<Listening, StartError> {
+fn api_options(settings: &Settings) -> ApiOptions {
+    ApiOptions { task_wait: settings.task_wait, max_watchers: settings.http.max_watchers, ..ApiOptions::default() }
+}
+
+fn serve_http(settings: &Settings, tree: &Tree, services: Services) -> Result<Listening, StartError> {
     let options = ServerOptions {
         addr: settings.listen,
         workers: settings.http_workers.get(),
@@ -448,7 +445,7 @@ fn serve_http(settings: &Settings, tree: &Tree, api: Api) -> Result<Listening, S
         head_timeout: settings.http.head_timeout,
         ..ServerOptions::default()
     };
-    let server = Server::bind(Arc::new(api), &options)
+    let server = Server::bind(services, &options)
         .map_err(|error| StartError::Listen { address: settings.listen, error })?;
     let (address, stop) = (server.addr(), server.stop_handle());
     Ok(Listening { address, stop, served: spawn_task(&tree.root(), "http", server.serve()) })

@@ -104,6 +104,12 @@ impl ApiError {
         Self { hint: Hint::Challenge, ..error }
     }
 
+    /// Not one of Callboard's own processes.
+    pub(super) fn not_a_colleague(message: &'static str) -> Self {
+        let error = Self::new(StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized, message);
+        Self { hint: Hint::Challenge, ..error }
+    }
+
     /// No such thing.
     pub fn not_found(message: impl Into<Arc<str>>) -> Self {
         Self::new(StatusCode::NOT_FOUND, ErrorCode::NotFound, message)

@@ -1,6 +1,6 @@
 //! The listener and its threads: binds, serves, and stops within a grace period. What it serves is the app's business.
 
-use super::{Api, Readiness, create_app};
+use super::{Readiness, Services, create_app};
 use actix_web::HttpServer;
 use actix_web::dev;
 use std::io;
@@ -67,9 +67,9 @@ impl Server {
     ///
     /// # Errors
     /// When the address cannot be had.
-    pub fn bind(api: Arc<Api>, options: &ServerOptions) -> io::Result<Self> {
-        let readiness = api.readiness.clone();
-        let server = HttpServer::new(move || create_app(Arc::clone(&api)))
+    pub fn bind(services: Services, options: &ServerOptions) -> io::Result<Self> {
+        let readiness = services.site.readiness.clone();
+        let server = HttpServer::new(move || create_app(services.clone()))
             .workers(options.workers.max(1))
             .backlog(options.backlog)
             // Each worker counts its own.

@@ -137,7 +137,7 @@ fn a_taken_address_is_refused() {
     with_world(Setup::default(), async |world: &World| {
         let addr = world.base.strip_prefix("http://").unwrap().parse().unwrap();
         let options = ServerOptions { addr, ..ServerOptions::default() };
-        let error = Server::bind(world.api.clone(), &options).err().expect("the address is taken");
+        let error = Server::bind(world.services.clone(), &options).err().expect("the address is taken");
         assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
     });
 }

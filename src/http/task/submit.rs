@@ -44,14 +44,14 @@ pub(in crate::http) async fn submit(
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
-    check_length(request.headers(), api.options.max_body_bytes)?;
+    check_length(request.headers(), api.site.options.max_body_bytes)?;
     let idempotency_key = idempotency_key(&request)?;
     let wished = wished_wait(&request, api.options.max_wait)?;
-    let body = body(payload, &api.options).await?;
-    check_depth(&body, api.options.max_json_depth)?;
+    let body = body(payload, &api.site.options).await?;
+    check_depth(&body, api.site.options.max_json_depth)?;
     let submission = objective::parse(&body, &caller.tenant, idempotency_key)?;
     concerns(&request, &submission.key.id);
-    if api.readiness.is_draining() {
+    if api.site.readiness.is_draining() {
         return Err(draining());
     }
     let task = commit(&api, &request, submission).await?;
