@@ -9,6 +9,7 @@
 //! | `auth` | API keys, and whose tasks a caller sees |
 //! | `error` | the envelope, and which status each failure has |
 //! | `request` | reading bodies, queries, paths, waits |
+//! | `edge/` | what crosses between processes, one file per edge |
 //! | `task/` | `POST /task`, `GET` and `DELETE /task/{id}`, its result, its events |
 //! | `tasks`, `agents`, `team`, `supervision` | the lists |
 //! | `health`, `metrics` | for operators and their tools |
@@ -19,6 +20,7 @@
 mod agents;
 mod auth;
 mod docs;
+mod edge;
 mod error;
 mod fixed;
 mod front;
@@ -36,10 +38,14 @@ mod team;
 mod time;
 
 pub use auth::{ApiKeys, InternalToken, InvalidKeys, TokenRule};
+pub use edge::{
+    ColleagueUrl, DispatchPort, GatewayPort, GenerateEdge, HostedAgent, HttpClient, InvalidNetworks, InvalidUrl, Keys,
+    Networks, NotAllowed, RegisterEdge, RegisterPort, ResultEdge, ResultPort, WorkEdge, WorkPort,
+};
 pub use error::ApiError;
 pub use health::Readiness;
 pub use metrics::Metrics;
-pub use server::{Server, ServerOptions, StopHandle};
+pub use server::{Bound, Server, ServerOptions, StopHandle};
 pub use site::{Site, SiteOptions};
 pub use team::{Reload, TeamAgent, TeamStage, TeamView};
 
@@ -62,12 +68,29 @@ pub struct Services {
     pub site: Arc<Site>,
     /// The master's public API.
     pub api: Option<Arc<Api>>,
+    /// The edges to a master.
+    pub master: Option<MasterPorts>,
+    /// The edge to agents.
+    pub worker: Option<Arc<WorkPort>>,
+    /// The edge to a gateway.
+    pub gateway: Option<Arc<GatewayPort>>,
+}
+
+/// What receives the calls of others in a process with a master.
+#[derive(Clone)]
+pub struct MasterPorts {
+    /// From agents that join, live and leave.
+    pub register: Arc<RegisterPort>,
+    /// Results.
+    pub result: Arc<ResultPort>,
+    /// Single steps.
+    pub dispatch: Arc<DispatchPort>,
 }
 
 impl Services {
     /// A site without any role's routes.
     pub fn new(site: Arc<Site>) -> Self {
-        Self { site, api: None }
+        Self { site, api: None, master: None, worker: None, gateway: None }
     }
 }
 
@@ -99,6 +122,8 @@ pub struct ApiOptions {
     pub heartbeat: Duration,
     /// How many clients may wait for tasks and stream events at once.
     pub max_watchers: usize,
+    /// `POST /task` says which steps there are, and runs none.
+    pub is_routing: bool,
 }
 
 impl Default for ApiOptions {
@@ -109,6 +134,7 @@ impl Default for ApiOptions {
             answer_within: Duration::from_secs(10),
             heartbeat: Duration::from_secs(15),
             max_watchers: 10_000,
+            is_routing: false,
         }
     }
 }
@@ -154,16 +180,22 @@ fn configure(config: &mut web::ServiceConfig, services: &Services) {
     }
     if let Some(api) = &services.api {
         config.app_data(web::Data::from(api.clone()));
-        for routes in [
-            task::configure,
-            tasks::configure,
-            agents::configure,
-            team::configure,
-            openapi::configure,
-            docs::configure,
-        ] {
+        for routes in
+            [task::configure, tasks::configure, agents::configure, team::configure, openapi::configure, docs::configure]
+        {
             config.configure(routes);
         }
+    }
+    if let Some(ports) = &services.master {
+        config.app_data(web::Data::from(ports.register.clone())).configure(edge::configure_register);
+        config.app_data(web::Data::from(ports.result.clone())).configure(edge::configure_result);
+        config.app_data(web::Data::from(ports.dispatch.clone())).configure(edge::configure_dispatch);
+    }
+    if let Some(port) = &services.worker {
+        config.app_data(web::Data::from(port.clone())).configure(edge::configure_work);
+    }
+    if let Some(port) = &services.gateway {
+        config.app_data(web::Data::from(port.clone())).configure(edge::configure_generate);
     }
     config.default_service(web::to(no_such_path));
 }

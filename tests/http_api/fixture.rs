@@ -164,7 +164,7 @@ impl World {
             Some((spec.id.clone(), of.agent.clone(), Some(attempt)))
         });
         let (step, agent, attempt): (StepId, AgentId, _) = running.expect("a step runs");
-        let result = StepResult { key, step, agent, attempt, outcome };
+        let result = StepResult { key, step, agent, attempt, outcome, trace: Vec::new() };
         let master = self.master.actor_ref::<StepResult>();
         master.ask(result, CallContext::default(), Duration::from_secs(60)).await.unwrap().unwrap()
     }

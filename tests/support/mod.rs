@@ -134,15 +134,26 @@ pub fn callboard(args: &[&str]) -> Command {
     command
 }
 
+/// The predecessor's variables that are read.
+const OF_THE_PREDECESSOR: [&str; 11] = [
+    "LLM_PROVIDER",
+    "MASTER_MODE",
+    "MASTER_URL",
+    "CALLBACK_URL",
+    "PUBLIC_URL",
+    "LLM_GATEWAY_URL",
+    "LLM_GATEWAY_TIMEOUT",
+    "AGENT_ID",
+    "CAPABILITIES",
+    "AG2_PROFILE",
+    "PROMPT_PATH",
+];
+
 /// Any program, in the same clean environment.
 pub fn clean(program: &str) -> Command {
     let mut command = Command::new(program);
     for (name, _) in std::env::vars() {
-        if name.starts_with("CALLBOARD_")
-            || name.starts_with("REDIS_")
-            || name == "LLM_PROVIDER"
-            || name == "MASTER_MODE"
-        {
+        if name.starts_with("CALLBOARD_") || name.starts_with("REDIS_") || OF_THE_PREDECESSOR.contains(&name.as_str()) {
             command.env_remove(name);
         }
     }
