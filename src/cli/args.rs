@@ -139,6 +139,9 @@ pub struct DemoArgs {
     /// The question
     #[arg(value_name = "OBJECTIVE", default_value = "What happens to a task when the process is killed?")]
     pub objective: String,
+    /// Split it over processes of this machine: Redis, a gateway, two masters, a worker for each agent
+    #[arg(long, conflicts_with = "store")]
+    pub distributed: bool,
     #[command(flatten)]
     pub team: TeamArgs,
 }
