@@ -356,6 +356,7 @@ pub async fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, StoreErro
             let opened = opened.map_err(|error| StoreError::Unavailable(error.to_string().into()))?;
             Ok(Arc::new(opened?))
         }
+        StoreUrl::Redis(url) => Err(StoreError::Unavailable(format!("{url} is not there yet").into())),
     }
 }
 

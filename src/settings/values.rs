@@ -1,9 +1,12 @@
 //! What the settings mean: each text becomes a value of its type within its bounds, or a problem that says what is wrong
 //! and what to write. All are looked at, so that all problems are told at once.
 
+mod redis;
+
 use super::names::find;
 use super::problem::{Problem, SettingsError, Source};
 use super::sources::{Overrides, Sources};
+use super::store_url;
 use super::{HttpLimits, Settings, StoreUrl};
 use crate::http::ApiKeys;
 use crate::llm::{MockSettings, ProviderKind};
@@ -54,7 +57,11 @@ pub fn survey(file: Option<&Path>, environment: &HashMap<String, String>, overri
     let sources = Sources::gather(file, environment, overrides);
     let shown = |(name, found): (&&'static str, &super::sources::Found)| {
         let is_secret = find(name).is_some_and(|setting| setting.is_secret) && !found.text.is_empty();
-        let value = if is_secret { "***".to_owned() } else { found.text.clone() };
+        let value = match *name {
+            _ if is_secret => "***".to_owned(),
+            "store" => store_url::shown(&found.text),
+            _ => found.text.clone(),
+        };
         Shown { name, value, source: found.source.clone() }
     };
     let values = sources.found.iter().map(shown).collect();
@@ -130,7 +137,7 @@ impl Reading {
             self.wrong(if is_latency { "mock_latency" } else { "mock_script" }, error.to_string());
             Noted
         });
-        let store = self.parsed::<StoreUrl>("store");
+        let store = self.parsed::<StoreUrl>("store").and_then(|store| self.redis(store));
         let durability = self.value("durability", durability);
         let provider = self.parsed::<ProviderKind>("provider");
         let task_wait = self.value("task_wait", wait);
@@ -156,9 +163,11 @@ impl Reading {
         }
         role?;
         insecure?;
+        let (store, redis) = store?;
         Ok(Settings {
             listen: listen?,
-            store: store?,
+            store,
+            redis,
             durability: durability?,
             docs,
             team,
@@ -262,13 +271,6 @@ impl Reading {
                 "MASTER_MODE=routing is not there yet: unset it, or set MASTER_MODE=pipeline".to_owned(),
             ),
             Some(other) => refuse("MASTER_MODE", format!("there is no mode {other:?}: use pipeline")),
-        }
-        let is_redis = environment.get("REDIS_HOST").is_some_and(|host| !host.is_empty());
-        let is_default = self.sources.found.get("store").is_some_and(|found| found.source == Source::Default);
-        if is_redis && is_default {
-            let fault = "REDIS_HOST asks for the Redis store, which is not there yet: unset it, or choose --store \
-                         sqlite:PATH";
-            self.sources.problems.push(Problem { setting: None, source: of("REDIS_HOST"), fault: fault.to_owned() });
         }
     }
 }

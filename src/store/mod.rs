@@ -5,6 +5,7 @@ mod admission;
 mod index;
 mod ledger;
 mod memory;
+mod redis;
 mod retention;
 mod roster;
 mod search;
@@ -14,6 +15,7 @@ mod watchers;
 
 pub use ledger::{Reserved, Stand};
 pub use memory::MemoryStore;
+pub use redis::{RedisOptions, Secret};
 pub use retention::{Removed, Retention, RetentionQuery};
 pub use search::{Filter, search};
 pub use sqlite::{Durability, Faults, SqliteOptions, SqliteStore};
