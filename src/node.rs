@@ -2,11 +2,13 @@
 //! them so that nothing accepted is lost. Which roles run here is decided here; today all of them do.
 
 mod ask;
+mod opening;
 mod reload;
 mod retention;
 mod staff;
 
 pub use ask::{Answer, AskError};
+pub use opening::open_store;
 pub use reload::{Changes, view};
 
 use crate::actors::{
@@ -17,8 +19,8 @@ use crate::actors::{
 use crate::http::{Api, ApiOptions, Metrics, Readiness, Server, ServerOptions, StopHandle, TeamView};
 use crate::llm::{Provider, ProviderKind, provider};
 use crate::messages::{CallContext, Cancel, Deregister, Drain, Submit};
-use crate::settings::{Settings, StoreUrl};
-use crate::store::{MemoryStore, SqliteOptions, SqliteStore, Store, StoreError, SystemClock};
+use crate::settings::Settings;
+use crate::store::{Store, StoreError};
 use crate::task::{AgentId, Pipeline};
 use crate::team::{Team, TeamError};
 use crate::telemetry::Counters;
@@ -145,7 +147,7 @@ impl Callboard {
     ) -> Result<Self, StartError> {
         let store = match own.store {
             Some(store) => store,
-            None => open_store(settings).await?,
+            None => opening::open_patiently(settings).await?,
         };
         let providers = Providers::of(settings, own.provider);
         let (tree, root) = Tree::new(ROOT_RESTARTS);
@@ -340,25 +342,6 @@ struct Links {
 }
 
 // === Starting ===
-
-/// Opens the store that the settings name.
-///
-/// # Errors
-/// [`StoreError`] when it cannot be had, such as a file that another process has open.
-pub async fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, StoreError> {
-    let clock = Arc::new(SystemClock::default());
-    match settings.store.clone() {
-        StoreUrl::Memory => Ok(Arc::new(MemoryStore::new(clock))),
-        StoreUrl::Sqlite(path) => {
-            let options = SqliteOptions { durability: settings.durability, clock, ..SqliteOptions::new(path) };
-            // Opening reads the open tasks: not on this thread.
-            let opened = tokio::task::spawn_blocking(move || SqliteStore::open(options)).await;
-            let opened = opened.map_err(|error| StoreError::Unavailable(error.to_string().into()))?;
-            Ok(Arc::new(opened?))
-        }
-        StoreUrl::Redis(url) => Err(StoreError::Unavailable(format!("{url} is not there yet").into())),
-    }
-}
 
 /// Who can answer model calls here, by name.
 struct Providers {

@@ -70,6 +70,8 @@ pub struct Settings {
     pub store: StoreUrl,
     /// The Redis server that is named; the store when that says so.
     pub redis: Option<RedisOptions>,
+    /// How long a start waits for a Redis server that is not there yet.
+    pub redis_start_wait: Duration,
     /// What a commit waits for.
     pub durability: Durability,
     /// The folder of documents to search; the project's own documentation when none.

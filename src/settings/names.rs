@@ -21,7 +21,7 @@ const fn optional(name: &'static str) -> Setting {
 }
 
 /// All of them.
-pub const SETTINGS: [Setting; 50] = [
+pub const SETTINGS: [Setting; 51] = [
     setting("listen", "127.0.0.1:8000"),
     setting("store", "sqlite:./callboard.db"),
     setting("durability", "relaxed"),
@@ -35,6 +35,7 @@ pub const SETTINGS: [Setting; 50] = [
     setting("redis_prefix", "callboard:"),
     setting("redis_pool", "8"),
     setting("redis_timeout", "2s"),
+    setting("redis_start_wait", "30s"),
     setting("redis_wait_replicas", "0"),
     setting("predecessor_keys", "true"),
     setting("predecessor_ttl", "7days"),

@@ -138,6 +138,7 @@ impl Reading {
             Noted
         });
         let store = self.parsed::<StoreUrl>("store").and_then(|store| self.redis(store));
+        let redis_start_wait = self.duration("redis_start_wait", Duration::ZERO);
         let durability = self.value("durability", durability);
         let provider = self.parsed::<ProviderKind>("provider");
         let task_wait = self.value("task_wait", wait);
@@ -168,6 +169,7 @@ impl Reading {
             listen: listen?,
             store,
             redis,
+            redis_start_wait: redis_start_wait?,
             durability: durability?,
             docs,
             team,

@@ -198,6 +198,17 @@ impl Redis {
         Reply::read(&mut stream)
     }
 
+    /// Listens to a channel.
+    pub fn subscribe(&self, channel: &str) -> Subscription {
+        let mut stream = BufReader::new(UnixStream::connect(self.socket()).unwrap());
+        stream.get_ref().set_read_timeout(Some(PATIENCE)).unwrap();
+        send(stream.get_mut(), &["AUTH", KEEPER, KEEPER]).unwrap();
+        send(stream.get_mut(), &["SUBSCRIBE", channel]).unwrap();
+        Reply::read(&mut stream).unwrap();
+        Reply::read(&mut stream).unwrap();
+        Subscription(stream)
+    }
+
     fn socket(&self) -> PathBuf {
         self.folder.path().join("socket")
     }
@@ -271,6 +282,16 @@ impl Drop for Redis {
             let _ = process.kill();
             let _ = process.wait();
         }
+    }
+}
+
+/// A channel that is listened to.
+pub struct Subscription(BufReader<UnixStream>);
+
+impl Subscription {
+    /// The next message.
+    pub fn next_message(&mut self) -> String {
+        Reply::read(&mut self.0).unwrap().texts().pop().unwrap()
     }
 }
 
