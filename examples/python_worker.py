@@ -36,9 +36,10 @@ class Failed(Exception):
 
 
 def perform(command, data, context):
-    """Does one step, and answers a dict with at least `text`. `command` is the capability; `data` holds `objective`,
-    `previous_output` and the task's `context`; `context` has a `stage_<capability>` for each earlier step. Call
-    `progress()` when it takes long: who shows none for two minutes is taken for stuck."""
+    """Does one step, and answers a dict with at least `text` (`ag2_trace`, a list of objects, becomes the step's trace).
+    `command` is the capability; `data` holds `objective`, `previous_output` and the task's `context`; `context` has a
+    `stage_<capability>` for each earlier step. Call `progress()` when it takes long: who shows none for two minutes is
+    taken for stuck."""
     objective = data.get("objective") or ""
     draft = (data.get("previous_output") or {}).get("text") or ""
     if command == "evaluate":
@@ -148,7 +149,7 @@ class Step:
             status, error = "retryable_failure", envelope("internal_error", f"{type(fault).__name__}: {fault}")
         self.is_running = False
         return {"task_id": self.task_id, "sub_id": self.sub_id, "agent_id": AGENT_ID, "status": status,
-                "output": output, "error": error}
+                "output": output, "ag2_trace": output.pop("ag2_trace", None), "error": error}
 
     def output(self):
         """The keys that every output has. References to its inputs are enough: the master has them."""
