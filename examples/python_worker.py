@@ -140,7 +140,8 @@ class Step:
         CURRENT.set(self)
         status, output, error = "succeeded", {}, None
         try:
-            output = json.loads(json.dumps({**self.output(), **how(self.command, self.data, self.context)}))
+            own = how(self.command, self.data, self.context)
+            output = json.loads(json.dumps({**self.output(), **own}, allow_nan=False))
         except Failed as failed:
             status = "retryable_failure" if failed.retryable else "fatal_failure"
             error = envelope(failed.code, str(failed))
@@ -249,11 +250,15 @@ class Worker:
         status, answer = call_until(step, 70, LATER, CALLBACK_URL, body, 30)
         if status >= 300:
             log.warning("%s: the result was not taken: %s %s", step.sub_id, status, answer)
+        if status in (400, 413, 422):  # it would be refused again: the step has failed
+            error = envelope("validation_error", f"the result was refused: {status} {answer.get('message')}")
+            failure = {**body, "status": "fatal_failure", "output": {}, "ag2_trace": None, "error": error}
+            call_until(step, 70, LATER, CALLBACK_URL, failure, 30)
 
     def drop(self, task_id, sub_id, attempt):
         """Stops an attempt as well as Python can: its model call ends, its next `progress` fails, nothing is reported."""
         step = self.steps.get((task_id, sub_id, attempt))
-        if step and not step.is_dropped:
+        if step and step.is_running and not step.is_dropped:
             log.info("%s: dropped", sub_id)
             step.is_dropped = True
             if step.call_id:
