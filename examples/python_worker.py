@@ -154,14 +154,10 @@ class Step:
 
     def output(self):
         """The keys that every output has. References to its inputs are enough: the master has them."""
-        def refs(outputs):
-            metadata = [output.get("metadata") for output in outputs if isinstance(output, dict)]
-            return {"refs": [of["sub_id"] for of in metadata if isinstance(of, dict) and "sub_id" in of]}
-
-        stages = [stage for name, stage in self.context.items() if name.startswith("stage_")]
+        refs = [stage["sub_id"] for stage in self.data.get("stages") or []]
         return {"profile": PROFILE, "provider": "none", "text": "", "raw_response": {"model": "none"},
                 "metadata": {"task_id": self.task_id, "sub_id": self.sub_id, "command": self.command},
-                "input": refs([self.data.get("previous_output")]), "context": refs(stages)}
+                "input": {"refs": refs[-1:]}, "context": {"refs": refs}}
 
     def active(self):
         """As a heartbeat lists it. A result on its way to the master stalls nobody."""
@@ -222,15 +218,15 @@ class Worker:
         return sum(step.is_running for step in list(self.steps.values()))
 
     def take(self, step):
-        """Takes a step up, unless there is a refusal. The same one twice is taken once."""
+        """Takes a step up, unless there is a refusal: its status and body. The same one twice is taken once."""
         key = (step.task_id, step.sub_id, step.attempt)
         with self.lock:
             if key in self.steps:
-                return envelope("conflict", f"{step.sub_id} is here already")
+                return 409, envelope("conflict", f"{step.sub_id} is here already", reason="duplicate")
             if self.leaving.is_set():
-                return envelope("worker_unavailable", f"{AGENT_ID} is on its way out")
+                return 503, envelope("overloaded", f"{AGENT_ID} is on its way out", reason="draining")
             if self.running() >= SLOTS or len(self.steps) >= SLOTS + MAX_UNDELIVERED:
-                return envelope("overloaded", f"all {SLOTS} slots of {AGENT_ID} are busy")
+                return 503, envelope("overloaded", f"all {SLOTS} slots of {AGENT_ID} are busy", reason="slots")
             self.steps[key] = step
             return None
 
@@ -296,14 +292,16 @@ class Handler(BaseHTTPRequestHandler):
             work = json.loads(body)
         except ValueError as error:
             return self.refuse(400, "validation_error", f"the body is not JSON: {error}")
-        fault = fault_of(work, self.headers.get("Callboard-Agent"))
+        fault = fault_of(work, unquote(self.headers.get("Callboard-Agent") or AGENT_ID))
         if fault:
             return self.refuse(422, "validation_error", fault)
+        if unquote(self.headers.get("Callboard-Incarnation") or self.worker.incarnation) != self.worker.incarnation:
+            return self.answer(409, envelope("conflict", f"{AGENT_ID} has started anew", reason="restarted"))
         given = [number(self.headers.get(name)) for name in ("Callboard-Attempt", "Callboard-Deadline-Ms")]
         step, is_sync, worker = Step(work, *given), work.get("reply_mode") == "sync", self.worker
         refusal = worker.take(step)
-        if refusal and (is_sync or refusal["code"] != "conflict"):
-            return self.answer(409 if refusal["code"] == "conflict" else 503, refusal)
+        if refusal and (is_sync or refusal[0] != 409):
+            return self.answer(*refusal)
         if is_sync:
             return worker.run(step, lambda _, result: self.answer(200, result))
         if not refusal:
@@ -349,13 +347,13 @@ def fault_of(work, agent):
     for name, kind in {"task_id": str, "sub_id": str, "command": str, "data": dict, "context": dict}.items():
         if not isinstance(work.get(name, {} if kind is dict else None), kind):
             return f"{name}: {'a string' if kind is str else 'an object'} is wanted"
-    if (agent or AGENT_ID) != AGENT_ID or work["command"] not in CAPABILITIES:
+    if agent != AGENT_ID or work["command"] not in CAPABILITIES:
         return f"this is {AGENT_ID}, which can {', '.join(CAPABILITIES)}"
     return None
 
 
-def envelope(code, message):
-    return {"code": code, "message": message, "details": None}
+def envelope(code, message, **details):
+    return {"code": code, "message": message, "details": details or None}
 
 
 def number(text):

@@ -98,7 +98,8 @@ async fn told_to_end_it_takes_nothing_new_finishes_what_it_has_and_exits_0() {
     let refused = company.server.client.post(format!("{}/work", worker.url)).json(&more).send().await.unwrap();
     assert_eq!(refused.status().as_u16(), 503);
     assert!(refused.headers().contains_key("retry-after"));
-    assert_eq!(refused.json::<Value>().await.unwrap()["code"], "worker_unavailable");
+    let envelope: Value = refused.json().await.unwrap();
+    assert_eq!((&envelope["code"], &envelope["details"]["reason"]), (&json!("overloaded"), &json!("draining")));
     release(&company.release());
     let done = company.evaluation("last", |step| step["status"] == "succeeded").await;
     assert_eq!((&done["agent_id"], done["attempts"].as_array().unwrap().len()), (&json!("py-one"), 1), "{done:#}");
@@ -174,6 +175,9 @@ async fn whatever_is_wrong_with_work_it_answers_in_the_envelope() {
         assert_eq!((status, &envelope["code"]), (expected, &json!(code)), "case {number}: {envelope}");
         assert!(envelope["message"].is_string() && envelope.as_object().unwrap().contains_key("details"));
     }
+    let earlier = work(whole).header("callboard-incarnation", "an-earlier-one").send().await.unwrap();
+    assert_eq!(earlier.status().as_u16(), 409);
+    assert_eq!(earlier.json::<Value>().await.unwrap()["details"]["reason"], "restarted");
     // A step that fails is no fault of the call: the answer says how it ended.
     let response = work(whole).send().await.unwrap();
     assert_eq!(response.status().as_u16(), 200);
