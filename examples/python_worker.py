@@ -335,6 +335,7 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Retry-After", "1")
         self.end_headers()
         self.wfile.write(content)
+        self.wfile.flush()  # here, because a worker that leaves ends once its last answer is out
 
     def log_message(self, form, *values):
         log.debug(form, *values)
@@ -408,6 +409,7 @@ def run(how=perform):
     if not is_local and not TOKEN and os.environ.get("CALLBOARD_INSECURE") not in ("1", "true"):
         sys.exit(f"others can reach {HOST}: set CALLBOARD_INTERNAL_TOKEN, or CALLBOARD_INSECURE=1 to go without")
     worker = Handler.worker = Worker(how)
+    ThreadingHTTPServer.request_queue_size = 128
     server = ThreadingHTTPServer((HOST, PORT), Handler)
     port = server.server_address[1]
     worker.url = os.environ.get("PUBLIC_URL") or f"http://{HOST if is_local else AGENT_ID}:{port}"
