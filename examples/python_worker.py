@@ -12,7 +12,7 @@ It works under the predecessor's master as well. The environment says the rest:
     MASTER_URL               where it joins (http://127.0.0.1:8000); CALLBACK_URL: where results go (<MASTER_URL>/result)
     LISTEN_HOST, PORT        where it listens (127.0.0.1; 5000, and 0 takes any free one)
     PUBLIC_URL               where the master reaches it (as it listens; http://<AGENT_ID>:<PORT> when not on loopback)
-    LLM_GATEWAY_URL          the gateway that `generate` asks; LLM_GATEWAY_TIMEOUT: seconds of its silence (60)
+    LLM_GATEWAY_URL          the gateway that `generate` asks; LLM_GATEWAY_TIMEOUT: seconds, where there is no deadline (60)
     CALLBOARD_INTERNAL_TOKEN the token of all calls between the parts; it may also be the user part of MASTER_URL
     HEARTBEAT_SECONDS        the pause between heartbeats (10, a third of what the master waits)
     GRACE_SECONDS            how long what runs may take after SIGTERM (30)
@@ -30,9 +30,9 @@ from urllib.request import ProxyHandler, Request, build_opener
 class Failed(Exception):
     """A step that did not succeed. The master tries a retryable one again; any other ends the task."""
 
-    def __init__(self, message, retryable=True, code="internal_error"):
+    def __init__(self, message, retryable=True, code="internal_error", **details):
         super().__init__(message)
-        self.retryable, self.code = retryable, code
+        self.retryable, self.code, self.details = retryable, code, details
 
 
 def perform(command, data, context):
@@ -86,20 +86,26 @@ def progress(phase="thinking"):
 def generate(system_prompt, user_prompt):
     """Asks a model through the gateway; answers `text`, `provider` and `raw_response`."""
     step = CURRENT.get()
-    metadata = {"task_id": step.task_id, "sub_id": step.sub_id, "command": step.command}
+    stages = [stage for stage in step.context.values() if isinstance(stage, dict)]
+    metadata = {"task_id": step.task_id, "sub_id": step.sub_id, "command": step.command,
+                "question": step.data.get("objective"),  # both for providers that quote
+                "passages": [passage for stage in stages for passage in stage.get("passages") or []]}
     body = {"system_prompt": system_prompt, "user_prompt": user_prompt, "metadata": metadata}
     step.call_id = str(uuid.uuid4())
-    headers = {"Callboard-Call-Id": step.call_id, "Callboard-Task": step.task_id, "Callboard-Step": step.sub_id}
-    if step.deadline:
-        headers["Callboard-Deadline-Ms"] = str(max(1, int((step.deadline - time.monotonic()) * 1000)))
+    headers, timeout = {**step.rides_along, "Callboard-Call-Id": step.call_id}, GATEWAY_TIMEOUT
+    if step.deadline:  # our master asks the gateway how the call does, and ends it when need be
+        timeout = max(1, step.deadline - time.monotonic())
+        headers["Callboard-Deadline-Ms"] = str(int(timeout * 1000))
     progress("model")
     # Only what says "later" is asked again: a model that failed is for the master to count.
-    status, answer = call_until(step, 5, (429, 503), f"{GATEWAY_URL}/generate", body, GATEWAY_TIMEOUT, headers)
+    status, answer = call_until(step, 5, (429, 503), f"{GATEWAY_URL}/generate", body, timeout, headers)
     step.call_id = None
     progress()
     if status != 200:
         fault = f"the gateway answered {status}: {answer.get('message') or answer.get('detail')}"
-        raise Failed(fault, status in (408, 429) or status >= 500, answer.get("code") or "internal_error")
+        details = answer.get("details") or {}
+        is_retryable = status >= 429 and details.get("kind") != "fatal"
+        raise Failed(fault, is_retryable, answer.get("code") or "internal_error", **details)
     return {"text": answer["output_text"], "provider": answer["provider"], "raw_response": answer.get("raw_response")}
 
 
@@ -120,6 +126,8 @@ GRACE_SECONDS = float(os.environ.get("GRACE_SECONDS", "30"))
 
 MAX_BODY = 16 * 1024 * 1024
 MAX_UNDELIVERED = 64  # results that the master has yet to take; past them nothing more is accepted
+RIDES_ALONG = ("Callboard-Task", "Callboard-Step", "Callboard-Attempt", "Callboard-Priority", "Callboard-Budget",
+               "traceparent")  # headers of a step that its model calls carry on
 LATER = (408, 429, 500, 502, 503, 504)
 log = logging.getLogger("worker")
 
@@ -127,11 +135,13 @@ log = logging.getLogger("worker")
 class Step:
     """One attempt at one step."""
 
-    def __init__(self, work, attempt, deadline_ms):
+    def __init__(self, work, headers):
         self.task_id, self.sub_id, self.command = work["task_id"], work["sub_id"], work["command"]
         self.data, self.context = work.get("data", {}), work.get("context", {})
-        self.attempt = attempt  # none under the predecessor's master
-        self.deadline = time.monotonic() + deadline_ms / 1000 if deadline_ms else None
+        self.rides_along = {name: headers[name] for name in RIDES_ALONG if headers.get(name)}
+        # Neither is there under the predecessor's master.
+        self.attempt, left_ms = number(headers.get("Callboard-Attempt")), number(headers.get("Callboard-Deadline-Ms"))
+        self.deadline = time.monotonic() + left_ms / 1000 if left_ms else None
         self.phase, self.moved, self.call_id = "thinking", time.monotonic(), None
         self.is_running, self.is_dropped = True, False
 
@@ -144,7 +154,7 @@ class Step:
             output = json.loads(json.dumps({**self.output(), **own}, allow_nan=False))
         except Failed as failed:
             status = "retryable_failure" if failed.retryable else "fatal_failure"
-            error = envelope(failed.code, str(failed))
+            error = envelope(failed.code, str(failed), **failed.details)
         except Exception as fault:
             log.exception("%s: perform fell over", self.sub_id)
             status, error = "retryable_failure", envelope("internal_error", f"{type(fault).__name__}: {fault}")
@@ -297,8 +307,7 @@ class Handler(BaseHTTPRequestHandler):
             return self.refuse(422, "validation_error", fault)
         if unquote(self.headers.get("Callboard-Incarnation") or self.worker.incarnation) != self.worker.incarnation:
             return self.answer(409, envelope("conflict", f"{AGENT_ID} has started anew", reason="restarted"))
-        given = [number(self.headers.get(name)) for name in ("Callboard-Attempt", "Callboard-Deadline-Ms")]
-        step, is_sync, worker = Step(work, *given), work.get("reply_mode") == "sync", self.worker
+        step, is_sync, worker = Step(work, self.headers), work.get("reply_mode") == "sync", self.worker
         refusal = worker.take(step)
         if refusal and (is_sync or refusal[0] != 409):
             return self.answer(*refusal)
