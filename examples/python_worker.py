@@ -30,7 +30,7 @@ from urllib.request import ProxyHandler, Request, build_opener
 class Failed(Exception):
     """A step that did not succeed. The master tries a retryable one again; any other ends the task."""
 
-    def __init__(self, message, retryable=True, code="internal_error", **details):
+    def __init__(self, message, retryable=True, code="internal_error", details=None):
         super().__init__(message)
         self.retryable, self.code, self.details = retryable, code, details
 
@@ -105,7 +105,7 @@ def generate(system_prompt, user_prompt):
         fault = f"the gateway answered {status}: {answer.get('message') or answer.get('detail')}"
         details = answer.get("details") or {}
         is_retryable = status >= 429 and details.get("kind") != "fatal"
-        raise Failed(fault, is_retryable, answer.get("code") or "internal_error", **details)
+        raise Failed(fault, is_retryable, answer.get("code") or "internal_error", details or None)
     return {"text": answer["output_text"], "provider": answer["provider"], "raw_response": answer.get("raw_response")}
 
 
@@ -154,7 +154,7 @@ class Step:
             output = json.loads(json.dumps({**self.output(), **own}, allow_nan=False))
         except Failed as failed:
             status = "retryable_failure" if failed.retryable else "fatal_failure"
-            error = envelope(failed.code, str(failed), **failed.details)
+            error = envelope(failed.code, str(failed), failed.details)
         except Exception as fault:
             log.exception("%s: perform fell over", self.sub_id)
             status, error = "retryable_failure", envelope("internal_error", f"{type(fault).__name__}: {fault}")
@@ -232,11 +232,11 @@ class Worker:
         key = (step.task_id, step.sub_id, step.attempt)
         with self.lock:
             if key in self.steps:
-                return 409, envelope("conflict", f"{step.sub_id} is here already", reason="duplicate")
+                return 409, envelope("conflict", f"{step.sub_id} is here already", {"reason": "duplicate"})
             if self.leaving.is_set():
-                return 503, envelope("overloaded", f"{AGENT_ID} is on its way out", reason="draining")
+                return 503, envelope("overloaded", f"{AGENT_ID} is on its way out", {"reason": "draining"})
             if self.running() >= SLOTS or len(self.steps) >= SLOTS + MAX_UNDELIVERED:
-                return 503, envelope("overloaded", f"all {SLOTS} slots of {AGENT_ID} are busy", reason="slots")
+                return 503, envelope("overloaded", f"all {SLOTS} slots of {AGENT_ID} are busy", {"reason": "slots"})
             self.steps[key] = step
             return None
 
@@ -306,7 +306,7 @@ class Handler(BaseHTTPRequestHandler):
         if fault:
             return self.refuse(422, "validation_error", fault)
         if unquote(self.headers.get("Callboard-Incarnation") or self.worker.incarnation) != self.worker.incarnation:
-            return self.answer(409, envelope("conflict", f"{AGENT_ID} has started anew", reason="restarted"))
+            return self.answer(409, envelope("conflict", f"{AGENT_ID} has started anew", {"reason": "restarted"}))
         step, is_sync, worker = Step(work, self.headers), work.get("reply_mode") == "sync", self.worker
         refusal = worker.take(step)
         if refusal and (is_sync or refusal[0] != 409):
@@ -362,8 +362,8 @@ def fault_of(work, agent):
     return None
 
 
-def envelope(code, message, **details):
-    return {"code": code, "message": message, "details": details or None}
+def envelope(code, message, details=None):
+    return {"code": code, "message": message, "details": details}
 
 
 def number(text):
