@@ -8,24 +8,6 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Instant;
 
-/// The variables of a worker's environment, which a tester's own must not reach.
-const WORKERS: [&str; 14] = [
-    "AGENT_ID",
-    "CAPABILITIES",
-    "AG2_PROFILE",
-    "SLOTS",
-    "MASTER_URL",
-    "CALLBACK_URL",
-    "LISTEN_HOST",
-    "PORT",
-    "PUBLIC_URL",
-    "LLM_GATEWAY_URL",
-    "LLM_GATEWAY_TIMEOUT",
-    "HEARTBEAT_SECONDS",
-    "GRACE_SECONDS",
-    "PROMPT_PATH",
-];
-
 type Lines = Arc<(Mutex<Vec<String>>, Condvar)>;
 
 /// A running program that has said where it listens.
@@ -131,7 +113,6 @@ pub fn python(script: &str, environment: &[(&str, &str)]) -> Command {
 /// The same with another interpreter.
 pub fn python_of(interpreter: &str, script: &str, environment: &[(&str, &str)]) -> Command {
     let mut command = clean(interpreter);
-    WORKERS.iter().for_each(|name| drop(command.env_remove(name)));
     command.arg(in_repository(script)).env("PYTHONDONTWRITEBYTECODE", "1").env("PORT", "0");
     command.envs(environment.iter().copied());
     command
