@@ -17,11 +17,23 @@ const fn setting(name: &'static str, default: &'static str) -> Setting {
 }
 
 /// All of them.
-pub const SETTINGS: [Setting; 37] = [
+pub const SETTINGS: [Setting; 49] = [
     setting("listen", "127.0.0.1:8000"),
     setting("store", "sqlite:./callboard.db"),
     setting("durability", "relaxed"),
     setting("role", "all"),
+    setting("master_mode", "pipeline"),
+    setting("master_url", ""),
+    setting("callback_url", ""),
+    setting("gateway_url", ""),
+    setting("gateway_timeout", "60s"),
+    setting("public_url", ""),
+    Setting { name: "internal_token", default: Some(""), is_secret: true },
+    setting("worker_networks", "any"),
+    setting("agent_id", ""),
+    setting("capabilities", ""),
+    setting("ag2_profile", ""),
+    setting("prompt_path", ""),
     Setting { name: "docs", default: None, is_secret: false },
     Setting { name: "team", default: None, is_secret: false },
     setting("provider", "extractive"),

@@ -7,6 +7,21 @@ use config::{Config, File, FileFormat, ValueKind};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
+/// The predecessor's variables, with the settings that they stand for.
+const ALIASES: [(&str, &str); 11] = [
+    ("LLM_PROVIDER", "provider"),
+    ("MASTER_MODE", "master_mode"),
+    ("MASTER_URL", "master_url"),
+    ("CALLBACK_URL", "callback_url"),
+    ("PUBLIC_URL", "public_url"),
+    ("LLM_GATEWAY_URL", "gateway_url"),
+    ("LLM_GATEWAY_TIMEOUT", "gateway_timeout"),
+    ("AGENT_ID", "agent_id"),
+    ("CAPABILITIES", "capabilities"),
+    ("AG2_PROFILE", "ag2_profile"),
+    ("PROMPT_PATH", "prompt_path"),
+];
+
 /// What the command line chose: setting names with their values as text.
 pub type Overrides = Vec<(&'static str, String)>;
 
@@ -38,9 +53,7 @@ impl Sources {
         if let Some(file) = file {
             sources.read_file(file);
         }
-        if let Some(provider) = environment.get("LLM_PROVIDER") {
-            sources.put("provider", provider.clone(), Source::Variable("LLM_PROVIDER".to_owned()));
-        }
+        sources.read_aliases(environment);
         sources.read_environment(environment);
         for (name, text) in overrides {
             sources.put(name, text.clone(), Source::Flag);
@@ -91,6 +104,15 @@ impl Sources {
     }
 
     // === The environment ===
+
+    /// The predecessor's variables that name settings.
+    fn read_aliases(&mut self, environment: &HashMap<String, String>) {
+        for (variable, name) in ALIASES {
+            if let Some(text) = environment.get(variable).filter(|text| !text.is_empty()) {
+                self.put(name, text.clone(), Source::Variable(variable.to_owned()));
+            }
+        }
+    }
 
     /// The `CALLBOARD_*` variables that name settings.
     fn read_environment(&mut self, environment: &HashMap<String, String>) {

@@ -30,6 +30,13 @@ impl FromStr for StoreUrl {
     }
 }
 
+impl StoreUrl {
+    /// Whether other processes can have it open at the same time.
+    pub fn is_shared(&self) -> bool {
+        !matches!(self, Self::Memory | Self::Sqlite(_))
+    }
+}
+
 impl fmt::Display for StoreUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -8,6 +8,9 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Instant;
 
+/// What only the worker in Python reads; a tester's own must not reach it.
+const PYTHONS: [&str; 5] = ["LISTEN_HOST", "PORT", "SLOTS", "HEARTBEAT_SECONDS", "GRACE_SECONDS"];
+
 type Lines = Arc<(Mutex<Vec<String>>, Condvar)>;
 
 /// A running program that has said where it listens.
@@ -113,6 +116,7 @@ pub fn python(script: &str, environment: &[(&str, &str)]) -> Command {
 /// The same with another interpreter.
 pub fn python_of(interpreter: &str, script: &str, environment: &[(&str, &str)]) -> Command {
     let mut command = clean(interpreter);
+    PYTHONS.iter().for_each(|name| drop(command.env_remove(name)));
     command.arg(in_repository(script)).env("PYTHONDONTWRITEBYTECODE", "1").env("PORT", "0");
     command.envs(environment.iter().copied());
     command

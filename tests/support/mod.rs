@@ -8,26 +8,6 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-/// The variables without a prefix that our program or a worker in another language reads.
-const OTHERS: [&str; 16] = [
-    "LLM_PROVIDER",
-    "LLM_GATEWAY_URL",
-    "LLM_GATEWAY_TIMEOUT",
-    "MASTER_MODE",
-    "MASTER_URL",
-    "CALLBACK_URL",
-    "PUBLIC_URL",
-    "LISTEN_HOST",
-    "PORT",
-    "AGENT_ID",
-    "CAPABILITIES",
-    "AG2_PROFILE",
-    "PROMPT_PATH",
-    "SLOTS",
-    "HEARTBEAT_SECONDS",
-    "GRACE_SECONDS",
-];
-
 /// Longer than anything takes on the slowest machine: what hangs fails.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -154,11 +134,26 @@ pub fn callboard(args: &[&str]) -> Command {
     command
 }
 
+/// The predecessor's variables that are read.
+const OF_THE_PREDECESSOR: [&str; 11] = [
+    "LLM_PROVIDER",
+    "MASTER_MODE",
+    "MASTER_URL",
+    "CALLBACK_URL",
+    "PUBLIC_URL",
+    "LLM_GATEWAY_URL",
+    "LLM_GATEWAY_TIMEOUT",
+    "AGENT_ID",
+    "CAPABILITIES",
+    "AG2_PROFILE",
+    "PROMPT_PATH",
+];
+
 /// Any program, in the same clean environment.
 pub fn clean(program: &str) -> Command {
     let mut command = Command::new(program);
     for (name, _) in std::env::vars() {
-        if name.starts_with("CALLBOARD_") || name.starts_with("REDIS_") || OTHERS.contains(&name.as_str()) {
+        if name.starts_with("CALLBOARD_") || name.starts_with("REDIS_") || OF_THE_PREDECESSOR.contains(&name.as_str()) {
             command.env_remove(name);
         }
     }
