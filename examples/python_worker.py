@@ -333,6 +333,7 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(status, envelope(code, message))
 
     def send_error(self, status, message=None, explain=None):  # also called by http.server itself
+        self.close_connection = True  # a body may not have been read
         self.refuse(status, "not_found" if status == 404 else "validation_error", message or f"there is no {self.path}")
 
     def answer(self, status, body):
@@ -342,6 +343,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content)))
         if status == 503:
             self.send_header("Retry-After", "1")
+        if self.close_connection:
+            self.send_header("Connection", "close")
         self.end_headers()
         self.wfile.write(content)
         self.wfile.flush()  # here, because a worker that leaves ends once its last answer is out

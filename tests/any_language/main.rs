@@ -37,8 +37,8 @@ capability = "finalize"
 id = "agent-here"
 capabilities = ["analyze", "retrieve", "finalize"]
 "#;
-/// A heartbeat counts for two seconds here, and the workers send ten in that time.
-const SETTINGS: &str = "store = \"memory:\"\nprovider = \"mock\"\nheartbeat_ttl = \"2s\"\nteam = \"team.toml\"\n";
+/// A heartbeat counts for three seconds here, the least, and the workers send ten in that time.
+const SETTINGS: &str = "store = \"memory:\"\nprovider = \"mock\"\nheartbeat_ttl = \"3s\"\nteam = \"team.toml\"\n";
 
 impl Company {
     fn start() -> Self {

@@ -11,7 +11,14 @@ use std::time::Instant;
 /// What only the worker in Python reads; a tester's own must not reach it.
 const PYTHONS: [&str; 5] = ["LISTEN_HOST", "PORT", "SLOTS", "HEARTBEAT_SECONDS", "GRACE_SECONDS"];
 
-type Lines = Arc<(Mutex<Vec<String>>, Condvar)>;
+type Lines = Arc<(Mutex<Said>, Condvar)>;
+
+/// What came out of a pipe so far.
+#[derive(Default)]
+struct Said {
+    lines: Vec<String>,
+    is_all: bool,
+}
 
 /// A running program that has said where it listens.
 pub struct Program {
@@ -45,16 +52,16 @@ impl Program {
 
     fn line(&self, lines: &Lines, is_wanted: impl Fn(&str) -> bool) -> String {
         let (lines, more) = &**lines;
-        let missing = |lines: &mut Vec<String>| !lines.iter().any(|line| is_wanted(line));
+        let missing = |said: &mut Said| !said.is_all && !said.lines.iter().any(|line| is_wanted(line));
         let (found, waited) = more.wait_timeout_while(lines.lock().unwrap(), PATIENCE, missing).unwrap();
-        let line = found.iter().find(|line| is_wanted(line)).cloned();
+        let line = found.lines.iter().find(|line| is_wanted(line)).cloned();
         drop(found);
         line.unwrap_or_else(|| panic!("not in time ({waited:?}): {}", self.everything()))
     }
 
     /// All that it printed and said.
     pub fn everything(&self) -> String {
-        let all = |lines: &Lines| lines.0.lock().unwrap().join("\n");
+        let all = |lines: &Lines| lines.0.lock().unwrap().lines.join("\n");
         format!("{}\n{}", all(&self.printed), all(&self.said))
     }
 
@@ -95,9 +102,10 @@ fn lines_of(pipe: impl std::io::Read + Send + 'static) -> Lines {
     let theirs = lines.clone();
     std::thread::spawn(move || {
         for line in BufReader::new(pipe).lines().map_while(Result::ok) {
-            theirs.0.lock().unwrap().push(line);
+            theirs.0.lock().unwrap().lines.push(line);
             theirs.1.notify_all();
         }
+        theirs.0.lock().unwrap().is_all = true;
         theirs.1.notify_all();
     });
     lines
@@ -116,7 +124,9 @@ pub fn python(script: &str, environment: &[(&str, &str)]) -> Command {
 /// The same with another interpreter.
 pub fn python_of(interpreter: &str, script: &str, environment: &[(&str, &str)]) -> Command {
     let mut command = clean(interpreter);
-    PYTHONS.iter().for_each(|name| drop(command.env_remove(name)));
+    for name in PYTHONS {
+        command.env_remove(name);
+    }
     command.arg(in_repository(script)).env("PYTHONDONTWRITEBYTECODE", "1").env("PORT", "0");
     command.envs(environment.iter().copied());
     command
