@@ -63,7 +63,7 @@ def evaluate(objective, draft):
 
 
 def terms(text):
-    return {word for word in re.findall(r"\w+", text.lower()) if len(word) > 3}
+    return {word for word in re.findall(r"\w+", text.lower()) if len(word) > 4}
 
 
 def sentences(text):

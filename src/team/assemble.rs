@@ -167,10 +167,8 @@ fn check(file: &TeamFile, notes: &mut Notes<'_>) {
     for stage in file.stages.iter().filter(|stage| !stage.optional && !stage.elsewhere) {
         if !able(file, &stage.capability) {
             let can = file.agents.iter().flat_map(|agent| &agent.capabilities).map(Capability::as_str);
-            let remedy = nearest(stage.capability.as_str(), can).map_or_else(
-                || NOBODY.to_owned(),
-                |near| format!("did you mean {near}?"),
-            );
+            let remedy = nearest(stage.capability.as_str(), can)
+                .map_or_else(|| NOBODY.to_owned(), |near| format!("did you mean {near}?"));
             notes.wrong(stage.line, format!("stage {}: no agent can do it: {remedy}", stage.capability));
         }
     }

@@ -57,7 +57,10 @@ fn each_fault_is_told_with_its_line_and_the_remedy() {
         ("nmae = \"x\"\n", "1: there is no key \"nmae\" here: did you mean name?"),
         ("name = \n", "1: this is not TOML: "),
         (AGENT, "1: a task has nothing to pass through: add a [[stages]] with a capability"),
-        (STAGE, "1: stage think: no agent can do it: give an agent that capability, or say optional = true; elsewhere = "),
+        (
+            STAGE,
+            "1: stage think: no agent can do it: give an agent that capability, or say optional = true; elsewhere = ",
+        ),
         (
             &format!("[[stages]]\ncapability = \"thnk\"\n{AGENT}"),
             "1: stage thnk: no agent can do it: did you mean think?",

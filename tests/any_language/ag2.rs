@@ -1,8 +1,8 @@
 //! An agent of AG2's under our master: AG2 runs it, our gateway answers for its models.
 
+use crate::Company;
 use crate::program::{Program, in_repository, python_of};
 use crate::support::clean;
-use crate::Company;
 use serde_json::json;
 
 /// The Python that has AG2; made at the first time.

@@ -61,7 +61,8 @@ impl Foreign {
 
 /// Our worker with the default team's four agents, thinking with a mock in the same process.
 fn ours(master: &Foreign, environment: &[(&str, &str)]) -> Program {
-    let mut command = callboard(&["serve", "--role", "worker,gateway", "--listen", "127.0.0.1:0", "--provider", "mock"]);
+    let mut command =
+        callboard(&["serve", "--role", "worker,gateway", "--listen", "127.0.0.1:0", "--provider", "mock"]);
     command.env("MASTER_URL", &master.0.url).envs(environment.iter().copied());
     Program::start(command)
 }

@@ -30,14 +30,19 @@ pub struct Program {
 
 impl Program {
     /// Starts one, and waits until it listens.
-    pub fn start(mut command: Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let printed = lines_of(child.stdout.take().unwrap());
-        let said = lines_of(child.stderr.take().unwrap());
-        let mut program = Self { child, url: String::new(), printed, said };
+    pub fn start(command: Command) -> Self {
+        let mut program = Self::launch(command);
         let line = program.printed(|line| line.starts_with("listening on "));
         line["listening on ".len()..].clone_into(&mut program.url);
         program
+    }
+
+    /// Starts one that may not come to listen.
+    pub fn launch(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let printed = lines_of(child.stdout.take().unwrap());
+        let said = lines_of(child.stderr.take().unwrap());
+        Self { child, url: String::new(), printed, said }
     }
 
     /// Waits until it has printed such a line to standard output.

@@ -2,9 +2,11 @@
 //! they are for an agent of ours.
 
 use crate::program::Program;
+use crate::support::PATIENCE;
 use crate::{Company, release};
 use serde_json::{Value, json};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 const EXAMPLE: &str = "examples/python_worker.py";
 const HELD: &str = "tests/support/held_worker.py";
@@ -67,7 +69,11 @@ async fn killed_under_work_its_step_goes_to_another() {
     workers[0].1.printed(|line| line.starts_with("began passed-on-P3 "));
     release(&company.release());
     let done = company.evaluation("passed-on", |step| step["status"] == "succeeded").await;
-    assert_eq!((&done["agent_id"], &done["attempts"][0]["outcome"]), (&json!(workers[0].0), &json!("lost")), "{done:#}");
+    assert_eq!(
+        (&done["agent_id"], &done["attempts"][0]["outcome"]),
+        (&json!(workers[0].0), &json!("lost")),
+        "{done:#}"
+    );
     assert_eq!((&done["failures"], &done["crashes"]), (&json!(0), &json!(0)), "a death costs no attempt: {done:#}");
 }
 
@@ -140,12 +146,14 @@ async fn it_joins_again_when_its_master_has_forgotten_it() {
     worker.said(|line| line.contains("a heartbeat was not taken"));
     let second = master(&address);
     let agents = format!("{}/agents", second.url);
+    let until = Instant::now() + PATIENCE;
     loop {
         let found: Value = company.server.client.get(&agents).send().await.unwrap().json().await.unwrap();
         if found["agents"].as_array().unwrap().iter().any(|agent| agent["agent_id"] == "py-critic") {
             break;
         }
-        tokio::task::yield_now().await;
+        assert!(Instant::now() < until, "it does not come back: {}", worker.everything());
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 

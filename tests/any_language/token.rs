@@ -2,7 +2,7 @@
 //! without it. It refuses whoever does not have it, too.
 
 use crate::Company;
-use crate::program::Program;
+use crate::program::{Program, python};
 use serde_json::json;
 
 const EXAMPLE: &str = "examples/python_worker.py";
@@ -45,7 +45,7 @@ async fn a_worker_joins_with_the_token_in_the_user_part_of_its_masters_url() {
 #[tokio::test]
 async fn a_worker_without_the_token_is_refused_and_ends() {
     let company = guarded();
-    let mut worker = Program::start(company.command(EXAMPLE, "py-critic", &[]));
+    let mut worker = Program::launch(company.command(EXAMPLE, "py-critic", &[]));
     worker.said(|line| line.contains("py-critic is refused: 401"));
     assert_eq!(worker.ended().code(), Some(1));
     let (_, agents) = company.server.get("/agents").await;
@@ -54,9 +54,9 @@ async fn a_worker_without_the_token_is_refused_and_ends() {
 
 #[test]
 fn a_worker_that_others_can_reach_asks_for_a_token_before_it_listens() {
-    let mut command = crate::python(EXAMPLE, &[("LISTEN_HOST", "0.0.0.0"), ("MASTER_URL", "http://127.0.0.1:9")]);
-    let output = command.output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("CALLBOARD_INTERNAL_TOKEN") && output.stdout.is_empty(), "{said}");
+    let environment = [("LISTEN_HOST", "0.0.0.0"), ("MASTER_URL", "http://127.0.0.1:9")];
+    let mut worker = Program::launch(python(EXAMPLE, &environment));
+    worker.said(|line| line.contains("CALLBOARD_INTERNAL_TOKEN"));
+    assert_eq!(worker.ended().code(), Some(1));
+    assert!(!worker.everything().contains("listening"), "{}", worker.everything());
 }
