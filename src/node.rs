@@ -5,12 +5,14 @@
 mod ask;
 mod elsewhere;
 mod listener;
+mod opening;
 mod outpost;
 mod reload;
 mod retention;
 mod staff;
 
 pub use ask::{Answer, AskError};
+pub use opening::open_store;
 pub use outpost::Outpost;
 pub use reload::{Changes, view};
 
@@ -25,8 +27,8 @@ use crate::http::{
 };
 use crate::llm::{Provider, ProviderKind, provider};
 use crate::messages::{Cancel, Submit};
-use crate::settings::{MasterMode, Settings, StoreUrl};
-use crate::store::{MemoryStore, SqliteOptions, SqliteStore, Store, StoreError, SystemClock};
+use crate::settings::{MasterMode, Settings};
+use crate::store::{Store, StoreError};
 use crate::task::Pipeline;
 use crate::team::{Team, TeamError};
 use crate::telemetry::Counters;
@@ -158,7 +160,7 @@ impl Callboard {
     ) -> Result<Self, StartError> {
         let store = match own.store {
             Some(store) => store,
-            None => open_store(settings).await?,
+            None => opening::open_patiently(settings).await?,
         };
         let providers = Providers::of(settings, own.provider);
         let (tree, root) = Tree::new(ROOT_RESTARTS);
@@ -353,24 +355,6 @@ struct Links {
 }
 
 // === Starting ===
-
-/// Opens the store that the settings name.
-///
-/// # Errors
-/// [`StoreError`] when it cannot be had, such as a file that another process has open.
-pub async fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, StoreError> {
-    let clock = Arc::new(SystemClock::default());
-    match settings.store.clone() {
-        StoreUrl::Memory => Ok(Arc::new(MemoryStore::new(clock))),
-        StoreUrl::Sqlite(path) => {
-            let options = SqliteOptions { durability: settings.durability, clock, ..SqliteOptions::new(path) };
-            // Opening reads the open tasks: not on this thread.
-            let opened = tokio::task::spawn_blocking(move || SqliteStore::open(options)).await;
-            let opened = opened.map_err(|error| StoreError::Unavailable(error.to_string().into()))?;
-            Ok(Arc::new(opened?))
-        }
-    }
-}
 
 /// Who can answer model calls here, by name.
 struct Providers {

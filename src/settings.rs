@@ -12,14 +12,14 @@ pub use names::{SETTINGS, Setting, nearest};
 pub use problem::{Problem, SettingsError, Source};
 pub use roles::{Colleagues, Crew, MasterMode, Roles, UnknownRole};
 pub use sources::Overrides;
-pub use store_url::{StoreUrl, UnknownStore};
+pub use store_url::{InvalidStoreUrl, RedisUrl, StoreUrl};
 pub use values::{Shown, Survey, load, survey};
 
 pub(crate) use values::duration;
 
 use crate::http::ApiKeys;
 use crate::llm::{MockSettings, ProviderKind};
-use crate::store::{Durability, Retention};
+use crate::store::{Durability, RedisOptions, Retention};
 use crate::task::Limits;
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -78,6 +78,10 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Where tasks are kept.
     pub store: StoreUrl,
+    /// The Redis server that is named; the store when that says so.
+    pub redis: Option<RedisOptions>,
+    /// How long a start waits for a Redis server that is not there yet.
+    pub redis_start_wait: Duration,
     /// What a commit waits for.
     pub durability: Durability,
     /// The folder of documents to search; the project's own documentation when none.

@@ -195,7 +195,7 @@ fn a_wrong_setting_is_named_with_its_remedy() {
         ("CALLBOARD_SLOTZ", "1", "did you mean CALLBOARD_SLOTS?"),
         ("CALLBOARD_STEP_TIMEOUT", "soon", "setting step_timeout"),
         ("CALLBOARD_CONFIG", "/nowhere/callboard.toml", "/nowhere/callboard.toml"),
-        ("CALLBOARD_STORE", "redis://host", "sqlite:PATH"),
+        ("CALLBOARD_STORE", "postgres://host", "sqlite:PATH"),
     ] {
         let (code, _, words) = said(callboard(&["serve"]).env(name, value).output().unwrap());
         assert_eq!(code, Some(64), "{words}");

@@ -97,7 +97,10 @@ fn settings_that_cannot_be_used() {
         r#"there is no provider "…"; use one of extractive, mock"#,
         &said_by(&["run", "why?", "--provider", "gemini"]),
     );
-    is_said(r#"REDIS_HOST asks for the Redis store"#, &with("REDIS_HOST", "redis", &["serve"]));
+    is_said(
+        r#"in this URL of Redis: write redis://[user[:password]@]host[:port][/database]"#,
+        &said_by(&["serve", "--store", "redis://cache:port"]),
+    );
     is_said(r#"is no filter"#, &said_by(&["serve", "--log", "a=b=c"]));
     is_said(r#"the documents' folder … does not exist"#, &said_by(&["run", "why?", "--docs", "/nowhere"]));
     let empty = folder();

@@ -72,7 +72,7 @@ pub enum Command {
 /// What every command with agents of its own can choose.
 #[derive(Debug, Default, Args)]
 pub struct TeamArgs {
-    /// Where tasks are kept: memory: or sqlite:PATH [CALLBOARD_STORE]
+    /// Where tasks are kept: memory:, sqlite:PATH or redis://HOST [CALLBOARD_STORE]
     #[arg(long, value_name = "STORE")]
     pub store: Option<String>,
     /// Folder of documents to search; without it the project's own [CALLBOARD_DOCS]
@@ -139,6 +139,9 @@ pub struct DemoArgs {
     /// The question
     #[arg(value_name = "OBJECTIVE", default_value = "What happens to a task when the process is killed?")]
     pub objective: String,
+    /// Split it over processes of this machine: Redis, a gateway, two masters, a worker for each agent
+    #[arg(long, conflicts_with = "store")]
+    pub distributed: bool,
     #[command(flatten)]
     pub team: TeamArgs,
 }
@@ -190,8 +193,8 @@ pub enum Via {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Runs whole four-step tasks in a closed loop and reads every answer back by its task's id. The store is a fresh sqlite
-file in a temporary folder; --store memory: or sqlite:PATH (a path that does not exist yet) choose another. The
-provider is mock and --slots equals --concurrency unless given. The log goes to standard error as in `serve`.
+file in a temporary folder; --store memory:, sqlite:PATH (a path that does not exist yet) or redis://HOST (a server
+of which nobody else has need: what is written stays there, under a prefix of its own) choose another. The provider is mock and --slots equals --concurrency unless given. The log goes to standard error as in `serve`.
 
 Examples:
   callboard bench --tasks 2000 --concurrency 64 2>/dev/null
@@ -284,7 +287,7 @@ pub struct EventsArgs {
 /// Which store a command works on while no server does.
 #[derive(Debug, Args)]
 pub struct StoreArgs {
-    /// The store: sqlite:PATH [CALLBOARD_STORE]
+    /// The store: sqlite:PATH or redis://HOST [CALLBOARD_STORE]
     #[arg(long, value_name = "STORE")]
     pub store: Option<String>,
     /// A TOML file of settings [CALLBOARD_CONFIG]

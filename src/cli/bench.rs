@@ -78,7 +78,8 @@ pub fn bench(mut args: BenchArgs, environment: &Environment) -> Outcome {
     if args.queued.is_some() || args.finished.is_some() {
         return scale::scale(&args, environment);
     }
-    let beneath = vec![("provider", "mock".to_owned()), ("slots", args.concurrency.to_string())];
+    let mut beneath = vec![("provider", "mock".to_owned()), ("slots", args.concurrency.to_string())];
+    beneath.push(apart());
     let settings = settings(&args.team, beneath, environment, Talk::Usual)?;
     let choices = choices(&args, &settings);
     let (tasks, concurrency, via) = (args.tasks.get(), args.concurrency.get(), args.via);
@@ -146,6 +147,11 @@ impl Bench {
             Way::Http(_) => on_a_thread(move || async move { Ok(drive(way, tasks, clients).await) }).await,
         }
     }
+}
+
+/// What keeps a benchmark's tasks apart from all others in a Redis server.
+fn apart() -> (&'static str, String) {
+    ("redis_prefix", format!("callboard-bench-{}:", uuid::Uuid::now_v7().simple()))
 }
 
 fn way(via: Via, host: &Host) -> Way {
@@ -227,6 +233,7 @@ impl Place {
                     path.display()
                 )));
             }
+            StoreUrl::Redis(_) => None,
             StoreUrl::Sqlite(path) => {
                 Some(path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned())
             }
@@ -246,6 +253,7 @@ fn choices(args: &BenchArgs, settings: &Settings) -> Choices {
         store: match settings.store {
             StoreUrl::Memory => "memory",
             StoreUrl::Sqlite(_) => "sqlite",
+            StoreUrl::Redis(_) => "redis",
         },
         durability: format!("{:?}", settings.durability).to_lowercase(),
         provider: format!("{:?}", settings.provider).to_lowercase(),

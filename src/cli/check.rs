@@ -78,10 +78,12 @@ fn connections(settings: &Settings) -> Result<Vec<Check>, Exit> {
 
 /// A store that is not there yet is not made: its folder has to be there for that.
 async fn store(settings: &Settings) -> Result<String, String> {
-    let StoreUrl::Sqlite(path) = &settings.store else {
+    if settings.store == StoreUrl::Memory {
         return Ok("in memory: tasks are gone when the process ends".to_owned());
-    };
-    if !path.exists() {
+    }
+    if let StoreUrl::Sqlite(path) = &settings.store
+        && !path.exists()
+    {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         return match tempfile::tempfile_in(folder) {
             Ok(_) => Ok(format!("{} will be made at the first start", settings.store)),
@@ -94,7 +96,8 @@ async fn store(settings: &Settings) -> Result<String, String> {
     let (checked, open) = (store.check().await, store.stats().open_tasks);
     store.close().await.map_err(|error| error.to_string())?;
     checked.map_err(|error| error.to_string())?;
-    Ok(format!("{} can be written; {open} open tasks go on with the next start", settings.store))
+    let what = if open == 1 { "1 task is open".to_owned() } else { format!("{open} tasks are open") };
+    Ok(format!("{} can be written; {what}, and go on with the next start", settings.store))
 }
 
 fn listen(settings: &Settings) -> Result<String, String> {

@@ -23,14 +23,14 @@ where
     let settings = environment.settings(args.config.as_deref(), &args.overrides(), Talk::Quiet)?;
     match &settings.store {
         StoreUrl::Memory => {
-            let message = "a store in memory is gone with its process: choose --store sqlite:PATH";
+            let message = "a store in memory is gone with its process: choose --store sqlite:PATH or redis://HOST";
             return Err(Exit::new(Code::Settings, message));
         }
         StoreUrl::Sqlite(path) if must_exist && !path.exists() => {
             let message = format!("there is no store {}: check --store or CALLBOARD_STORE", settings.store);
             return Err(Exit::new(Code::Unavailable, message));
         }
-        StoreUrl::Sqlite(_) => {}
+        StoreUrl::Sqlite(_) | StoreUrl::Redis(_) => {}
     }
     in_a_runtime(async {
         let store = open_store(&settings).await.map_err(unavailable)?;

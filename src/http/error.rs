@@ -223,7 +223,7 @@ impl From<MasterError> for ApiError {
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Unavailable(why) => store_unavailable(why),
+            StoreError::Unavailable(why) | StoreError::Refused(why) => store_unavailable(why),
             // Another process of a rolling upgrade can read it.
             StoreError::Newer(_) => Self::unavailable(ErrorCode::InternalError, error.to_string()),
             StoreError::Corrupt(why) => Self::internal(why),

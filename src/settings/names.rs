@@ -16,11 +16,29 @@ const fn setting(name: &'static str, default: &'static str) -> Setting {
     Setting { name, default: Some(default), is_secret: false }
 }
 
+const fn optional(name: &'static str) -> Setting {
+    Setting { name, default: None, is_secret: false }
+}
+
 /// All of them.
-pub const SETTINGS: [Setting; 49] = [
+pub const SETTINGS: [Setting; 63] = [
     setting("listen", "127.0.0.1:8000"),
     setting("store", "sqlite:./callboard.db"),
     setting("durability", "relaxed"),
+    optional("redis_host"),
+    setting("redis_port", "6379"),
+    optional("redis_username"),
+    Setting { name: "redis_password", default: None, is_secret: true },
+    setting("redis_tls", "false"),
+    optional("redis_ca"),
+    setting("redis_database", "0"),
+    setting("redis_prefix", "callboard:"),
+    setting("redis_pool", "8"),
+    setting("redis_timeout", "2s"),
+    setting("redis_start_wait", "30s"),
+    setting("redis_wait_replicas", "0"),
+    setting("predecessor_keys", "true"),
+    setting("predecessor_ttl", "7days"),
     setting("role", "all"),
     setting("master_mode", "pipeline"),
     setting("master_url", ""),
@@ -34,8 +52,8 @@ pub const SETTINGS: [Setting; 49] = [
     setting("capabilities", ""),
     setting("ag2_profile", ""),
     setting("prompt_path", ""),
-    Setting { name: "docs", default: None, is_secret: false },
-    Setting { name: "team", default: None, is_secret: false },
+    optional("docs"),
+    optional("team"),
     setting("provider", "extractive"),
     setting("mock_latency", "0ms"),
     setting("mock_script", ""),

@@ -3,12 +3,13 @@
 
 use super::names::{SETTINGS, find, nearest};
 use super::problem::{Problem, Source};
+use super::store_url::{RedisUrl, is_host};
 use config::{Config, File, FileFormat, ValueKind};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 /// The predecessor's variables, with the settings that they stand for.
-const ALIASES: [(&str, &str); 11] = [
+const ALIASES: [(&str, &str); 15] = [
     ("LLM_PROVIDER", "provider"),
     ("MASTER_MODE", "master_mode"),
     ("MASTER_URL", "master_url"),
@@ -20,6 +21,10 @@ const ALIASES: [(&str, &str); 11] = [
     ("CAPABILITIES", "capabilities"),
     ("AG2_PROFILE", "ag2_profile"),
     ("PROMPT_PATH", "prompt_path"),
+    ("REDIS_HOST", "redis_host"),
+    ("REDIS_PORT", "redis_port"),
+    ("REDIS_PASSWORD", "redis_password"),
+    ("REDIS_TLS", "redis_tls"),
 ];
 
 /// What the command line chose: setting names with their values as text.
@@ -58,7 +63,16 @@ impl Sources {
         for (name, text) in overrides {
             sources.put(name, text.clone(), Source::Flag);
         }
+        sources.let_a_named_redis_be_the_store();
         sources
+    }
+
+    /// Where nobody chose a store, a Redis server that is named is the one, as it is the predecessor's.
+    fn let_a_named_redis_be_the_store(&mut self) {
+        let is_chosen = self.found.get("store").is_some_and(|found| found.source != Source::Default);
+        let Some(host) = self.found.get("redis_host").filter(|host| !is_chosen && is_host(&host.text)) else { return };
+        let (url, source) = (RedisUrl::of_host(host.text.clone()), host.source.clone());
+        self.put("store", url.to_string(), source);
     }
 
     fn put(&mut self, name: &'static str, text: String, source: Source) {
@@ -108,7 +122,8 @@ impl Sources {
     /// The predecessor's variables that name settings.
     fn read_aliases(&mut self, environment: &HashMap<String, String>) {
         for (variable, name) in ALIASES {
-            if let Some(text) = environment.get(variable).filter(|text| !text.is_empty()) {
+            let text = environment.get(variable).filter(|text| !text.is_empty() && !is_of_a_platform(variable, text));
+            if let Some(text) = text {
                 self.put(name, text.clone(), Source::Variable(variable.to_owned()));
             }
         }
@@ -122,9 +137,7 @@ impl Sources {
         variables.sort();
         for (variable, text) in variables {
             let Some(name) = variable.strip_prefix("CALLBOARD_") else { continue };
-            // What container platforms set for a service of that name.
-            let is_platforms = name == "PORT" || name.starts_with("PORT_") || name.starts_with("SERVICE_");
-            if OTHERS.contains(&variable.as_str()) || is_platforms {
+            if OTHERS.contains(&variable.as_str()) || is_of_a_platform(name, text) {
                 continue;
             }
             let source = Source::Variable(variable.clone());
@@ -146,6 +159,17 @@ impl Sources {
         );
         self.wrong(None, source, format!("there is no setting {shown:?}: {remedy}"));
     }
+}
+
+/// Whether a variable is one of those that container platforms set for each service, named after it: of a service
+/// `callboard-redis` there are `CALLBOARD_REDIS_SERVICE_HOST`, `CALLBOARD_REDIS_PORT=tcp://…` and
+/// `CALLBOARD_REDIS_PORT_6379_TCP`, among others.
+fn is_of_a_platform(name: &str, text: &str) -> bool {
+    let is_of_callboard = name == "PORT" || name.starts_with("PORT_") || name.starts_with("SERVICE_");
+    let is_place = ["tcp://", "udp://", "sctp://"].iter().any(|scheme| text.starts_with(scheme));
+    let has_number = name.split("_PORT_").skip(1).any(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+    let is_of_another = ["_SERVICE_HOST", "_SERVICE_PORT"].iter().any(|part| name.contains(part));
+    is_of_callboard || is_of_another || has_number || (name.ends_with("_PORT") && is_place)
 }
 
 /// The line, and what is wrong there, out of the reader's report. The report quotes the line, which may hold a secret.

@@ -1,9 +1,13 @@
 //! What the settings mean: each text becomes a value of its type within its bounds, or a problem that says what is wrong
 //! and what to write. All are looked at, so that all problems are told at once.
 
+mod redis;
+mod roles;
+
 use super::names::find;
 use super::problem::{Problem, SettingsError, Source};
 use super::sources::{Overrides, Sources};
+use super::store_url;
 use super::{HttpLimits, MasterMode, Roles, Settings, StoreUrl};
 use crate::http::ApiKeys;
 use crate::llm::{MockSettings, ProviderKind};
@@ -15,8 +19,6 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
-
-mod roles;
 
 /// Reads the settings: defaults, the file, the environment (`CALLBOARD_*` and the predecessor's names), then what the
 /// command line chose.
@@ -56,12 +58,15 @@ pub fn survey(file: Option<&Path>, environment: &HashMap<String, String>, overri
     let sources = Sources::gather(file, environment, overrides);
     let shown = |(name, found): (&&'static str, &super::sources::Found)| {
         let is_secret = find(name).is_some_and(|setting| setting.is_secret) && !found.text.is_empty();
-        let value = if is_secret { "***".to_owned() } else { without_user(&found.text) };
+        let value = match *name {
+            _ if is_secret => "***".to_owned(),
+            "store" => store_url::shown(&found.text),
+            _ => without_user(&found.text),
+        };
         Shown { name, value, source: found.source.clone() }
     };
     let values = sources.found.iter().map(shown).collect();
     let mut reading = Reading { sources };
-    reading.refuse_what_is_not_there(environment);
     let settings = reading.settings();
     let problems = reading.sources.problems;
     let settings = match settings {
@@ -143,7 +148,8 @@ impl Reading {
             self.wrong(if is_latency { "mock_latency" } else { "mock_script" }, error.to_string());
             Noted
         });
-        let store = self.parsed::<StoreUrl>("store");
+        let store = self.parsed::<StoreUrl>("store").and_then(|store| self.redis(store));
+        let redis_start_wait = self.duration("redis_start_wait", Duration::ZERO);
         let durability = self.value("durability", durability);
         let provider = self.parsed::<ProviderKind>("provider");
         let task_wait = self.value("task_wait", wait);
@@ -174,13 +180,16 @@ impl Reading {
                 self.wrong("listen", unguarded(*listen));
             }
         }
+        let (store, redis) = store?;
         Ok(Settings {
             roles: roles?,
             colleagues: colleagues?,
             crew: crew?,
             master_mode: master_mode?,
             listen: listen?,
-            store: store?,
+            store,
+            redis,
+            redis_start_wait: redis_start_wait?,
             durability: durability?,
             docs,
             team,
@@ -270,17 +279,6 @@ impl Reading {
             }
         });
         Ok(Retention { age: age?, count: count? })
-    }
-
-    fn refuse_what_is_not_there(&mut self, environment: &HashMap<String, String>) {
-        let of = |variable: &str| Source::Variable(variable.to_owned());
-        let is_redis = environment.get("REDIS_HOST").is_some_and(|host| !host.is_empty());
-        let is_default = self.sources.found.get("store").is_some_and(|found| found.source == Source::Default);
-        if is_redis && is_default {
-            let fault = "REDIS_HOST asks for the Redis store, which is not there yet: unset it, or choose --store \
-                         sqlite:PATH";
-            self.sources.problems.push(Problem { setting: None, source: of("REDIS_HOST"), fault: fault.to_owned() });
-        }
     }
 }
 

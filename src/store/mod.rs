@@ -5,6 +5,7 @@ mod admission;
 mod index;
 mod ledger;
 mod memory;
+mod redis;
 mod retention;
 mod roster;
 mod search;
@@ -14,6 +15,7 @@ mod watchers;
 
 pub use ledger::{Reserved, Stand};
 pub use memory::MemoryStore;
+pub use redis::{RedisOptions, RedisStore, Secret};
 pub use retention::{Removed, Retention, RetentionQuery};
 pub use search::{Filter, search};
 pub use sqlite::{Durability, Faults, SqliteOptions, SqliteStore};
@@ -184,6 +186,9 @@ pub enum StoreError {
     /// It cannot be reached or written just now; try again.
     #[error("the store cannot be used just now: {0}")]
     Unavailable(Arc<str>),
+    /// It is there, and cannot be had as it is set up: opening it again changes nothing.
+    #[error("the store cannot be used: {0}")]
+    Refused(Arc<str>),
     /// Written by a newer version of this program; this one leaves it alone.
     #[error("{0} was written by a newer version of callboard; this one leaves it alone")]
     Newer(Arc<str>),

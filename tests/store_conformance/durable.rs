@@ -201,7 +201,8 @@ fn a_second_opening_is_refused() {
     let house = House::new();
     let store = house.open();
     let error = refusal(house.options()).to_string();
-    for part in [house.path().to_str().unwrap(), &format!("process {}", std::process::id()), "--store"] {
+    for part in [house.path().to_str().unwrap(), &format!("process {}", std::process::id()), "--store", "redis://HOST"]
+    {
         assert!(error.contains(part), "{error}");
     }
     run(store.close()).unwrap();

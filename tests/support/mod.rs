@@ -2,6 +2,8 @@
 //! when the test is. Time is waited for by condition, with a limit after which a hanging test fails.
 #![allow(dead_code, reason = "each test takes what it needs")]
 
+pub mod redis;
+
 use serde_json::Value;
 use std::fs::File;
 use std::io::{BufRead, BufReader};

@@ -230,7 +230,7 @@ pub(super) fn not_committed(committed: &Committed) -> MasterError {
 
 pub(super) fn store_failed(error: &StoreError) -> MasterError {
     match error {
-        StoreError::Unavailable(_) => MasterError::StoreUnavailable(error.to_string().into()),
+        StoreError::Unavailable(_) | StoreError::Refused(_) => MasterError::StoreUnavailable(error.to_string().into()),
         StoreError::Newer(_) | StoreError::Corrupt(_) => MasterError::Internal(error.to_string().into()),
     }
 }

@@ -9,7 +9,7 @@ use super::super::host::{Host, hosted_with, settings};
 use super::super::output::{note, print};
 use super::drive::{OBJECTIVE, Way, drive, read_back, submit_one};
 use super::measure::{quantile_ms, rounded, rss_mb};
-use super::{Choices, WARM_UP, choices};
+use super::{Choices, WARM_UP, apart, choices};
 use callboard::agents::{Agent, AgentError, Think};
 use callboard::messages::Work;
 use callboard::store::Store;
@@ -80,6 +80,7 @@ pub fn scale(args: &BenchArgs, environment: &Environment) -> Outcome {
         ("stall_timeout", "1h".to_owned()),
         ("step_timeout", "1h".to_owned()),
         ("max_open_tasks", (tasks + CALLS + WARM_UP).to_string()),
+        apart(),
     ];
     let settings = settings(&args.team, beneath, environment, Talk::Usual)?;
     let choices = choices(args, &settings);

@@ -34,8 +34,17 @@ fn flags_win_over_the_environment_and_that_over_the_file() {
 
 #[test]
 fn variables_of_a_container_platform_are_no_settings() {
-    let set = environment(&[("CALLBOARD_PORT", "tcp://10.0.0.1:8000"), ("CALLBOARD_SERVICE_HOST", "10.0.0.1")]);
-    assert!(load(None, &set, &Vec::new()).is_ok());
+    let set = environment(&[
+        ("CALLBOARD_PORT", "tcp://10.0.0.1:8000"),
+        ("CALLBOARD_SERVICE_HOST", "10.0.0.1"),
+        ("CALLBOARD_REDIS_SERVICE_HOST", "10.0.0.2"),
+        ("CALLBOARD_REDIS_SERVICE_PORT_TLS", "6380"),
+        ("CALLBOARD_REDIS_PORT", "tcp://10.0.0.2:6379"),
+        ("CALLBOARD_REDIS_PORT_6379_TCP_ADDR", "10.0.0.2"),
+        ("REDIS_PORT", "tcp://10.0.0.2:6379"),
+        ("REDIS_HOST", "10.0.0.2"),
+    ]);
+    assert_eq!(load(None, &set, &Vec::new()).unwrap().redis.unwrap().port, 6379);
 }
 
 #[test]
@@ -46,20 +55,13 @@ fn an_own_variable_wins_over_the_predecessors() {
 
 #[test]
 fn what_is_wrong_is_told_with_its_name_and_a_remedy() {
-    assert!(refusal(&[("CALLBOARD_STORE", "redis://x")]).contains("sqlite:PATH"));
+    assert!(refusal(&[("CALLBOARD_STORE", "postgres://x")]).contains("sqlite:PATH"));
     assert!(refusal(&[("CALLBOARD_STEP_TIMEOUT", "soon")]).contains("setting step_timeout"));
     assert!(refusal(&[("CALLBOARD_SLOTZ", "1")]).contains("did you mean CALLBOARD_SLOTS?"));
     assert!(refusal(&[("CALLBOARD_TASK_WAIT", "-1")]).contains("between 0 and 300"));
     assert!(refusal(&[("CALLBOARD_ROLE", "boss")]).contains("master, gateway and worker"));
     assert!(refusal(&[("MASTER_MODE", "other")]).contains("use pipeline or routing"));
     assert!(refusal(&[("CALLBOARD_MOCK_LATENCY", "5 parsecs")]).contains("mock_latency"));
-}
-
-#[test]
-fn what_does_not_exist_yet_is_refused_with_a_remedy() {
-    assert!(refusal(&[("REDIS_HOST", "cache")]).contains("--store sqlite:PATH"));
-    let chosen = environment(&[("REDIS_HOST", "cache"), ("CALLBOARD_STORE", "memory:")]);
-    assert_eq!(load(None, &chosen, &Vec::new()).unwrap().store, StoreUrl::Memory);
 }
 
 #[test]
@@ -117,7 +119,7 @@ fn every_problem_is_told_at_once_with_where_it_stands() {
     std::fs::write(&file, "slots = 0\nstpe_timeout = \"5m\"\n").unwrap();
     let environment =
         environment(&[("CALLBOARD_RETAIN_FOR", "1s"), ("CALLBOARD_LISTN", "x"), ("MASTER_MODE", "other")]);
-    let flags = vec![("store", "redis://host".to_owned())];
+    let flags = vec![("store", "postgres://ann:s3cret@host".to_owned())];
     let told = load(Some(&file), &environment, &flags).unwrap_err().to_string();
     let told = told.replace(&*file.to_string_lossy(), "FILE");
     insta::assert_snapshot!(told, @r#"
@@ -125,7 +127,7 @@ fn every_problem_is_told_at_once_with_where_it_stands() {
       FILE:2: there is no setting "stpe_timeout": did you mean step_timeout?
       CALLBOARD_LISTN: there is no setting "CALLBOARD_LISTN": did you mean CALLBOARD_LISTEN?
       setting master_mode (MASTER_MODE): there is no mode "other": use pipeline or routing
-      setting store (on the command line): "redis://host" names no store: use `memory:` or `sqlite:PATH`, for example `sqlite:./callboard.db`
+      setting store (on the command line): "postgres:***@host" names no store: use `memory:`, `sqlite:PATH` or `redis://HOST`, for example `sqlite:./callboard.db`
       setting slots (FILE:1): "0" is no whole number of at least 1, or too large
       setting retain_for (CALLBOARD_RETAIN_FOR): 1s is less than 1m, or off
     "#);
@@ -133,9 +135,15 @@ fn every_problem_is_told_at_once_with_where_it_stands() {
 
 #[test]
 fn nothing_shows_a_secret() {
-    let set = environment(&[("CALLBOARD_API_KEYS", "s3cret=acme,t0ken")]);
+    let set = environment(&[
+        ("CALLBOARD_API_KEYS", "s3cret=acme,t0ken"),
+        ("CALLBOARD_STORE", "redis://ann:s3cret@cache"),
+        ("REDIS_PASSWORD", "t0ken"),
+    ]);
     let survey = survey(None, &set, &Vec::new());
     assert!(!format!("{survey:?}").contains("s3cret") && !format!("{survey:?}").contains("t0ken"));
+    let shown = |name: &str| survey.values.iter().find(|shown| shown.name == name).unwrap().value.clone();
+    assert_eq!((shown("store"), shown("redis_password")), ("redis://cache".to_owned(), "***".to_owned()));
     let keys = survey.values.iter().find(|shown| shown.name == "api_keys").unwrap();
     assert_eq!((keys.value.as_str(), keys.source.to_string().as_str()), ("***", "CALLBOARD_API_KEYS"));
 }

@@ -54,8 +54,8 @@ fn taken(path: &Path, file: &mut File) -> StoreError {
     let known = file.read_to_string(&mut owner).is_ok() && owner.parse::<u32>().is_ok();
     let owner = if known { format!("process {owner}") } else { "another process".into() };
     let what = format!(
-        "{} is in use by {owner}, and a SQLite file serves one process at a time: stop that one, or choose another file \
-         with --store",
+        "{} is in use by {owner}, and a SQLite file serves one process at a time: stop that one, choose another file with \
+         --store, or let several processes share a Redis server (--store redis://HOST)",
         path.display()
     );
     StoreError::Unavailable(what.into())
