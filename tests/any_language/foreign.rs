@@ -1,6 +1,8 @@
 //! Workers under a master that knows only the predecessor's part of the contract: ours, and the one in plain Python. It
-//! calls them synchronously or is called back, and knows neither heartbeats nor attempts nor leaving.
+//! calls them synchronously or is called back, and knows neither heartbeats nor attempts nor leaving. And such a worker
+//! under our master.
 
+use crate::Company;
 use crate::program::{Program, python};
 use crate::support::{PATIENCE, callboard};
 use serde_json::{Value, json};
@@ -127,4 +129,34 @@ async fn the_worker_in_python_serves_a_foreign_master_in_both_ways() {
         master.seen("/register/py-all", 404);
         assert_eq!(worker.ended().code(), Some(0), "{}", worker.everything());
     }
+}
+
+#[tokio::test]
+async fn a_foreign_worker_serves_our_master_and_fails_and_is_asked_again() {
+    let company = Company::start();
+    let environment = [
+        ("AGENT_ID", "old-critic"),
+        ("CAPABILITIES", "[\"evaluate\"]"),
+        ("AG2_PROFILE", "critic"),
+        ("MASTER_URL", &*company.server.url),
+        ("FAILURES", "1"),
+    ];
+    let worker = Program::start(python("tests/support/foreign_worker.py", &environment));
+    worker.printed(|line| line == r#"{"joined": [202, {"status": "accepted"}]}"#);
+    let body = json!({"task_id": "old", "objective": "Is it as it was?", "context": {"locale": "en"}});
+    let (status, answer) = company.server.post("/task?wait=60", &body).await;
+    assert_eq!((status, &answer["status"]), (200, &json!("succeeded")), "{answer:#}\n{}", worker.everything());
+    let evaluated = &answer["stages"][2];
+    let output = &evaluated["output"];
+    assert_eq!((&evaluated["agent_id"], &output["text"]), (&json!("old-critic"), &json!("old-critic did evaluate.")));
+    assert_eq!((&output["input"], &output["context"]["refs"][0]), (&json!({"refs": ["old-P2"]}), &json!("old-P1")));
+    let step = company.evaluation("old", |_| true).await;
+    assert_eq!((step["failures"].as_u64(), step["attempts"].as_array().unwrap().len()), (Some(1), 2), "{step:#}");
+    // What it was sent is what the predecessor's master sends.
+    let sent = worker.printed(|line| line.starts_with(r#"{"work""#));
+    let sent = &serde_json::from_str::<Value>(&sent).unwrap()["work"];
+    assert_eq!((&sent["sub_id"], &sent["command"]), (&json!("old-P3"), &json!("evaluate")));
+    assert_eq!((&sent["data"]["objective"], &sent["context"]["locale"]), (&json!("Is it as it was?"), &json!("en")));
+    let (previous, stage) = (&sent["data"]["previous_output"]["text"], &sent["context"]["stage_retrieve"]["text"]);
+    assert!(previous.is_string() && previous == stage, "{sent:#}");
 }
