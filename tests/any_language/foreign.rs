@@ -4,8 +4,10 @@
 
 use crate::Company;
 use crate::program::{Program, python};
+use crate::support::redis::{Redis, Reply};
 use crate::support::{PATIENCE, callboard};
 use serde_json::{Value, json};
+use std::time::Instant;
 
 const STAGES: [&str; 4] = ["analyze", "retrieve", "evaluate", "finalize"];
 
@@ -107,6 +109,39 @@ async fn our_worker_tells_a_foreign_master_how_a_step_failed() {
         assert!(stages[1]["error"]["message"].as_str().unwrap().contains("mock"), "{answer:#}");
         assert_eq!(answer["final_output"], Value::Null);
     }
+}
+
+#[tokio::test]
+async fn our_worker_shows_a_foreign_master_by_a_key_that_it_lives() {
+    let redis = Redis::start();
+    let master = Foreign::start("sync");
+    let all = json!(STAGES).to_string();
+    let port = redis.port().to_string();
+    let environment = [
+        ("REDIS_HOST", "127.0.0.1"),
+        ("REDIS_PORT", &*port),
+        ("AGENT_ID", "shown"),
+        ("CAPABILITIES", &*all),
+        ("CALLBOARD_HEARTBEAT_TTL", "3s"),
+    ];
+    let worker = ours(&master, &environment);
+    master.is_staffed();
+    let key = || redis.command(&["GET", "heartbeat:shown"]);
+    let shown = || {
+        let until = Instant::now() + PATIENCE;
+        while key() == Reply::Nil {
+            assert!(Instant::now() < until, "there is no key: {}", worker.everything());
+            std::thread::yield_now();
+        }
+        serde_json::from_str::<Value>(&key().text()).unwrap()
+    };
+    assert_eq!(shown(), json!({"agent_id": "shown", "load": 0.0, "active_tasks": []}));
+    let left = redis.command(&["TTL", "heartbeat:shown"]).number();
+    assert!((1..=30).contains(&left), "{left}");
+    // Each heartbeat writes it, not only the first word.
+    redis.command(&["DEL", "heartbeat:shown"]);
+    shown();
+    master.runs_well("shown-to").await;
 }
 
 #[tokio::test]
