@@ -36,11 +36,16 @@ def call_back(work):
 
 
 class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.answer(b'{"status": "ok"}' if self.path == "/health" else b"{}")
+
     def do_POST(self):
         work = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         print(json.dumps({"work": work}), flush=True)
         threading.Thread(target=call_back, args=(work,)).start()
-        content = b'{"status": "accepted"}'
+        self.answer(b'{"status": "accepted"}')
+
+    def answer(self, content):
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(content)))

@@ -45,9 +45,7 @@ fn said(address: &str, code: &str, detail: &str) -> StoreError {
         "ERR" if detail.contains("DB index") || detail.contains("switch database") => {
             refused(&format!("has no such database ({detail}): name another at the URL's end"))
         }
-        "ERR" if detail.contains("max number of clients") => {
-            unavailable("has as many clients as it may: see maxclients")
-        }
+        "ERR" if detail.contains("max number of clients") => unavailable("has as many clients as it may: see maxclients"),
         "ERR" if detail.contains("script") => {
             StoreError::Corrupt(format!("{address} could not carry out a script ({detail})").into())
         }
