@@ -22,8 +22,8 @@ use crate::actors::{
     WatchdogOptions, supervise,
 };
 use crate::http::{
-    Api, ApiOptions, Bound, DispatchPort, GatewayPort, InvalidUrl, Keys, MasterPorts, Readiness, RegisterPort,
-    ResultPort, Services, TeamView, WorkPort,
+    Api, ApiOptions, Bound, DispatchPort, GatewayPort, InvalidUrl, Keys, Readiness, RegisterPort, ResultPort, Services,
+    TeamView, WorkPort,
 };
 use crate::llm::{Provider, ProviderKind, provider};
 use crate::messages::{Cancel, Submit};
@@ -255,7 +255,9 @@ impl Callboard {
                 Api::new(site.clone(), store.clone(), master.actor_ref(), master.actor_ref(), api_options(settings));
             let services = Services {
                 api: Some(Arc::new(api.with_team(view))),
-                master: Some(master_ports(settings, &store, &master, &registry, keys)),
+                register: Some(register_port(settings, &registry, keys.clone())),
+                result: Some(Arc::new(ResultPort { master: master.actor_ref(), keys, store: store.clone() })),
+                dispatch: Some(Arc::new(DispatchPort { master: master.actor_ref(), store: store.clone() })),
                 worker: staff.port(settings),
                 gateway: gateway.as_ref().map(gateway_port),
                 site,
@@ -406,29 +408,19 @@ fn api_options(settings: &Settings) -> ApiOptions {
     }
 }
 
-/// What receives the calls of others, for a master.
-fn master_ports(
-    settings: &Settings,
-    store: &Arc<dyn Store>,
-    master: &Address<Master>,
-    registry: &Address<Registry>,
-    keys: Keys,
-) -> MasterPorts {
-    MasterPorts {
-        register: Arc::new(RegisterPort {
-            register: registry.actor_ref(),
-            deregister: registry.actor_ref(),
-            heartbeat: registry.actor_ref(),
-            foreign_beat: registry.actor_ref(),
-            networks: settings.colleagues.networks.clone(),
-            keys: keys.clone(),
-        }),
-        result: Arc::new(ResultPort { master: master.actor_ref(), keys, store: store.clone() }),
-        dispatch: Arc::new(DispatchPort { master: master.actor_ref(), store: store.clone() }),
-    }
+/// What hears of agents elsewhere.
+fn register_port(settings: &Settings, registry: &Address<Registry>, keys: Keys) -> Arc<RegisterPort> {
+    Arc::new(RegisterPort {
+        register: registry.actor_ref(),
+        deregister: registry.actor_ref(),
+        heartbeat: registry.actor_ref(),
+        foreign_beat: registry.actor_ref(),
+        networks: settings.colleagues.networks.clone(),
+        keys,
+    })
 }
 
-/// The same for a gateway.
+/// What takes model calls from elsewhere.
 fn gateway_port(gateway: &Address<Gateway>) -> Arc<GatewayPort> {
     Arc::new(GatewayPort { generate: gateway.actor_ref(), status: gateway.actor_ref(), drop_call: gateway.actor_ref() })
 }

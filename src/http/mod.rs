@@ -68,29 +68,22 @@ pub struct Services {
     pub site: Arc<Site>,
     /// The master's public API.
     pub api: Option<Arc<Api>>,
-    /// The edges to a master.
-    pub master: Option<MasterPorts>,
+    /// The edge of those who join a master.
+    pub register: Option<Arc<RegisterPort>>,
+    /// The edge of results to a master.
+    pub result: Option<Arc<ResultPort>>,
+    /// The edge of single steps to a master.
+    pub dispatch: Option<Arc<DispatchPort>>,
     /// The edge to agents.
     pub worker: Option<Arc<WorkPort>>,
     /// The edge to a gateway.
     pub gateway: Option<Arc<GatewayPort>>,
 }
 
-/// What receives the calls of others in a process with a master.
-#[derive(Clone)]
-pub struct MasterPorts {
-    /// From agents that join, live and leave.
-    pub register: Arc<RegisterPort>,
-    /// Results.
-    pub result: Arc<ResultPort>,
-    /// Single steps.
-    pub dispatch: Arc<DispatchPort>,
-}
-
 impl Services {
     /// A site without any role's routes.
     pub fn new(site: Arc<Site>) -> Self {
-        Self { site, api: None, master: None, worker: None, gateway: None }
+        Self { site, api: None, register: None, result: None, dispatch: None, worker: None, gateway: None }
     }
 }
 
@@ -186,10 +179,14 @@ fn configure(config: &mut web::ServiceConfig, services: &Services) {
             config.configure(routes);
         }
     }
-    if let Some(ports) = &services.master {
-        config.app_data(web::Data::from(ports.register.clone())).configure(edge::configure_register);
-        config.app_data(web::Data::from(ports.result.clone())).configure(edge::configure_result);
-        config.app_data(web::Data::from(ports.dispatch.clone())).configure(edge::configure_dispatch);
+    if let Some(port) = &services.register {
+        config.app_data(web::Data::from(port.clone())).configure(edge::configure_register);
+    }
+    if let Some(port) = &services.result {
+        config.app_data(web::Data::from(port.clone())).configure(edge::configure_result);
+    }
+    if let Some(port) = &services.dispatch {
+        config.app_data(web::Data::from(port.clone())).configure(edge::configure_dispatch);
     }
     if let Some(port) = &services.worker {
         config.app_data(web::Data::from(port.clone())).configure(edge::configure_work);

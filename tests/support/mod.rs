@@ -2,7 +2,9 @@
 //! when the test is. Time is waited for by condition, with a limit after which a hanging test fails.
 #![allow(dead_code, reason = "each test takes what it needs")]
 
+pub mod hands;
 pub mod redis;
+pub mod split;
 
 use serde_json::Value;
 use std::fs::File;
@@ -41,6 +43,11 @@ impl Server {
         let mut command = callboard(&["serve", "--listen", "127.0.0.1:0"]);
         command.args(args);
         Self::spawn_saying(command, log.into())
+    }
+
+    /// Starts what a command says, and waits until it listens.
+    pub fn of(command: Command) -> Self {
+        Self::spawn(command)
     }
 
     fn spawn(command: Command) -> Self {

@@ -108,6 +108,13 @@ impl Refusal {
 
 /// What an answer that says nothing about the message itself means, whatever the edge.
 fn failed(answered: &Answered) -> CallError {
+    // Ours say in their envelope what became of it, as a near addressee would.
+    match Refusal::of(answered).code.as_str() {
+        "crashed" => return CallError::Crashed,
+        "timeout" => return CallError::Timeout,
+        "worker_unavailable" => return CallError::Unavailable,
+        _ => {}
+    }
     match answered.status {
         // Nothing of this name is there, or nobody whom our token convinces.
         401 | 403 | 404 | 405 => {

@@ -12,7 +12,7 @@ use crate::http::auth::Colleague;
 use crate::http::error::{ApiError, Envelope};
 use crate::http::request::{Params, header};
 use crate::http::{Site, resource};
-use crate::messages::{CallContext, CallError, DropAttempt, Edge, Perform, StepResult, Work, WorkReply};
+use crate::messages::{CallContext, CallError, DropAttempt, Edge, Perform, Probe, StepResult, Work, WorkReply};
 use crate::task::{AgentId, AttemptNo, Capability, ErrorCode, Incarnation, Json, StepId, TaskId, TaskKey, Tenant};
 use actix_web::{HttpRequest, HttpResponse, web};
 use futures_util::future::BoxFuture;
@@ -58,7 +58,8 @@ impl Edge<Work> for WorkEdge {
         let call = Call::new(Method::POST, "work", &context).json(&WorkOut::of(&work, context.priority));
         let call = call.map(|call| {
             // The task and the step that ride along are the work's own, as the wire names them.
-            let context = CallContext { task: None, step: Some(work.step.clone()), ..context };
+            let (step, attempt) = (Some(work.step.clone()), Some(work.attempt));
+            let context = CallContext { task: None, step, attempt, ..context };
             let call = with_context(call, &context)
                 .header(headers::TASK, wire_task(&work.key, &work.step))
                 .header(headers::AGENT, self.agent.as_str())
@@ -76,10 +77,10 @@ impl Edge<Work> for WorkEdge {
             if answered.is_success() {
                 return Ok(WorkReply::Accepted);
             }
-            match (Refusal::of(&answered).detail(REASON), answered.status) {
-                (Some(DRAINING), _) => Ok(WorkReply::Draining),
-                (Some(RESTARTED), _) => Ok(WorkReply::Restarted),
-                (_, 429 | 503) => Ok(WorkReply::Overloaded),
+            match Refusal::of(&answered).detail(REASON) {
+                Some(DRAINING) => Ok(WorkReply::Draining),
+                Some(RESTARTED) => Ok(WorkReply::Restarted),
+                Some(SLOTS) => Ok(WorkReply::Overloaded),
                 _ => Err(failed(&answered)),
             }
         })
@@ -99,6 +100,20 @@ impl Edge<DropAttempt> for WorkEdge {
             let answered = client.send(&peers, call).await?;
             // A foreign worker cannot be told; its result will be dropped.
             if answered.is_success() || matches!(answered.status, 404 | 405) { Ok(()) } else { Err(failed(&answered)) }
+        })
+    }
+}
+
+impl Edge<Probe> for WorkEdge {
+    fn call(&self, _: Probe, context: CallContext) -> BoxFuture<'static, Result<(), CallError>> {
+        let (client, peers, is_allowed) = (self.client.clone(), self.peers.clone(), self.is_allowed);
+        let call = Call::new(Method::GET, "health", &context);
+        Box::pin(async move {
+            if !is_allowed {
+                return Err(CallError::Unavailable);
+            }
+            let answered = client.send(&peers, call).await?;
+            if answered.is_success() { Ok(()) } else { Err(failed(&answered)) }
         })
     }
 }
@@ -266,8 +281,7 @@ fn not_taken(error: CallError) -> ApiError {
             ApiError::unavailable(ErrorCode::Crashed, "the agent crashed at this and was restarted")
         }
         CallError::Unavailable => {
-            let message = "this agent is ending: send it to another";
-            ApiError::unavailable(ErrorCode::WorkerUnavailable, message).with_detail(REASON, DRAINING)
+            ApiError::unavailable(ErrorCode::WorkerUnavailable, "this agent is ending: send it to another")
         }
     }
 }
