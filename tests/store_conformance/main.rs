@@ -13,6 +13,7 @@ mod ledger;
 mod redis_server;
 mod retention;
 mod schedules;
+mod shared;
 mod subject;
 mod syncs;
 mod tasks;
