@@ -9,8 +9,11 @@ mod durable;
 mod faults;
 mod fixture;
 mod ledger;
+#[path = "../support/redis.rs"]
+mod redis_server;
 mod retention;
 mod schedules;
+mod shared;
 mod subject;
 mod syncs;
 mod tasks;
@@ -24,13 +27,16 @@ macro_rules! for_every_store {
         for_every_store!(@ memory_in_faults, $($room: $($check),+;)+);
         for_every_store!(@ sqlite_relaxed, $($room: $($check),+;)+);
         for_every_store!(@ sqlite_strict, $($room: $($check),+;)+);
+        for_every_store!(@ redis, $($room: $($check),+;)+);
+        // Over TLS, as a user who may do no more than is needed.
+        for_every_store!(@ redis_guarded, $($room: $($check),+;)+);
     };
     (@ $store:ident, $($room:ident: $($check:ident),+;)+) => {
         mod $store {
             $(mod $room {
                 $(#[test]
                 fn $check() {
-                    crate::subject::run(crate::$room::$check(crate::subject::Subject::$store()));
+                    crate::subject::run(async { crate::$room::$check(crate::subject::Subject::$store().await).await });
                 })+
             })+
         }

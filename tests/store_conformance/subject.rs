@@ -1,7 +1,9 @@
 //! What the checks have in hand: a store with a clock of theirs, and short ways to make commits.
 
+use crate::redis_server::{Certificate, Redis, Wanted};
 use callboard::store::{
-    Commit, Committed, Durability, MemoryStore, SqliteOptions, SqliteStore, Store, SubmissionRecord,
+    Commit, Committed, Durability, MemoryStore, RedisOptions, RedisStore, Secret, SqliteOptions, SqliteStore, Store,
+    SubmissionRecord,
 };
 use callboard::task::{
     AgentId, At, AttemptEnd, Capability, CommitId, Decision, ErrorCode, Failure, Fleet, IdempotencyKey, Incarnation,
@@ -9,7 +11,7 @@ use callboard::task::{
     Submission, Task, TaskId, TaskKey, Tenant, Timer, TimerId, World, accept, decide, effects, timers,
 };
 use callboard::testkit::{FaultyStore, StoreFaults, TestClock};
-use std::future::Future;
+use std::future::{Future, IntoFuture, Ready, ready};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,12 +23,23 @@ pub struct Subject {
     pub store: Arc<dyn Store>,
     pub clock: Arc<TestClock>,
     _folder: Option<tempfile::TempDir>,
+    _server: Option<Redis>,
+}
+
+/// Some are there at once, and some have to be waited for.
+impl IntoFuture for Subject {
+    type Output = Self;
+    type IntoFuture = Ready<Self>;
+
+    fn into_future(self) -> Ready<Self> {
+        ready(self)
+    }
 }
 
 impl Subject {
     pub fn memory() -> Self {
         let clock = Arc::new(TestClock::default());
-        Self { store: Arc::new(MemoryStore::new(clock.clone())), clock, _folder: None }
+        Self { store: Arc::new(MemoryStore::new(clock.clone())), clock, _folder: None, _server: None }
     }
 
     pub fn memory_in_faults() -> Self {
@@ -46,7 +59,44 @@ impl Subject {
         let folder = tempfile::tempdir().unwrap();
         let clock = Arc::new(TestClock::default());
         let options = SqliteOptions { durability, ..options(folder.path().join("callboard.db"), &clock) };
-        Self { store: Arc::new(SqliteStore::open(options).unwrap()), clock, _folder: Some(folder) }
+        Self { store: Arc::new(SqliteStore::open(options).unwrap()), clock, _folder: Some(folder), _server: None }
+    }
+
+    pub async fn redis() -> Self {
+        Self::on(Redis::start(), |_| {}).await
+    }
+
+    pub async fn redis_guarded() -> Self {
+        let server = Wanted::default().tls(Certificate::Good).user("callboard", "s3cret", RIGHTS).start();
+        let ca = server.ca().into();
+        Self::on(server, |options| {
+            options.username = Some("callboard".into());
+            options.password = Some(Secret::new("s3cret"));
+            (options.tls, options.ca, options.database) = (true, Some(ca), 3);
+        })
+        .await
+    }
+
+    async fn on(server: Redis, choose: impl FnOnce(&mut RedisOptions)) -> Self {
+        let clock = Arc::new(TestClock::default());
+        let mut options = redis_options(&server, &clock);
+        choose(&mut options);
+        let store = RedisStore::connect(options).await.unwrap();
+        Self { store: Arc::new(store), clock, _folder: None, _server: Some(server) }
+    }
+}
+
+/// What docs/operations.md says that a user needs, which tests/redis_access.rs holds it to.
+const RIGHTS: &str = "~callboard:* ~subtasks:* ~subtask:* ~route:* ~results:* ~dispatch_log:* ~routing ~cap_index:* \
+                      ~metrics:* ~heartbeat:* ~global:context ~ag2:trace:* &agent_events +@read +@write +@connection \
+                      +@scripting +info +time +publish";
+
+pub fn redis_options(server: &Redis, clock: &Arc<TestClock>) -> RedisOptions {
+    RedisOptions {
+        clock: Some(clock.clone()),
+        // Longer than anything takes on the slowest machine.
+        timeout: std::time::Duration::from_secs(60),
+        ..RedisOptions::new("127.0.0.1", server.port())
     }
 }
 

@@ -21,10 +21,8 @@ fn said(address: &str, code: &str, detail: &str) -> StoreError {
     match code {
         "NOAUTH" => refused("wants a password: set CALLBOARD_REDIS_PASSWORD or redis_password"),
         "WRONGPASS" => refused(WRONG_PASSWORD),
-        "NOPERM" => refused(&format!(
-            "says that this user may not do what is needed ({detail}): give it the rights that docs/operations.md lists \
-             (ACL SETUSER)"
-        )),
+        "NOPERM" => refused(&no_right(detail)),
+        "ERR" if detail.contains("user executing the script") => refused(&no_right(detail)),
         "LOADING" => unavailable("is still reading its data; it is used as soon as it has"),
         "READONLY" => unavailable(
             "is a replica and takes no writes: a fail-over may be under way; if not, name the primary in --store",
@@ -45,13 +43,29 @@ fn said(address: &str, code: &str, detail: &str) -> StoreError {
         "ERR" if detail.contains("DB index") || detail.contains("switch database") => {
             refused(&format!("has no such database ({detail}): name another at the URL's end"))
         }
-        "ERR" if detail.contains("max number of clients") => unavailable("has as many clients as it may: see maxclients"),
+        "ERR" if detail.contains("max number of clients") => {
+            unavailable("has as many clients as it may: see maxclients")
+        }
         "ERR" if detail.contains("script") => {
             StoreError::Corrupt(format!("{address} could not carry out a script ({detail})").into())
         }
         _ => unavailable(&format!("answers: {code} {detail}")),
     }
 }
+
+fn no_right(detail: &str) -> String {
+    format!(
+        "says that this user may not do what is needed ({detail}): give it the rights that docs/operations.md lists (ACL \
+         SETUSER)"
+    )
+}
+
+/// To a server that was spoken to in TLS and knows none.
+pub(super) fn speaks_plainly(address: &str) -> StoreError {
+    StoreError::Refused(format!("{address} {NO_TLS}").into())
+}
+
+const NO_TLS: &str = "does not speak TLS at this port: use redis:// instead of rediss://, or its TLS port";
 
 const WRONG_PASSWORD: &str = "does not let this user in with this password: set CALLBOARD_REDIS_PASSWORD or \
                               redis_password, and the user's name in the URL";
@@ -76,7 +90,7 @@ fn befell(address: &str, error: &RedisError, text: &str) -> StoreError {
         };
     }
     if lower.contains("wrong version number") || lower.contains("packet length") || lower.contains("record layer") {
-        return refused("does not speak TLS at this port: use redis:// instead of rediss://, or its TLS port");
+        return refused(NO_TLS);
     }
     if lower.contains("switch database") || lower.contains("db index") {
         return refused("has no such database: name another at the URL's end");
@@ -118,4 +132,52 @@ pub(super) fn too_slow(address: &str, after: Duration) -> StoreError {
 /// The store's own end.
 pub(super) fn closed() -> StoreError {
     StoreError::Unavailable("it was closed".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use deadpool_redis::redis::Value;
+    use deadpool_redis::redis::{RedisResult, parse_redis_value};
+
+    fn answer(text: &str) -> StoreError {
+        let value: RedisResult<Value> = parse_redis_value(format!("-{text}\r\n").as_bytes());
+        explain("redis://host:1/0", &value.and_then(Value::extract_error).unwrap_err())
+    }
+
+    #[test]
+    fn what_passes_by_itself_is_unavailable() {
+        for text in [
+            "LOADING Redis is loading the dataset in memory",
+            "READONLY You can't write against a read only replica.",
+            "MASTERDOWN Link with MASTER is down",
+            "CLUSTERDOWN The cluster is down",
+            "OOM command not allowed when used memory > 'maxmemory'.",
+            "BUSY Redis is busy running a script.",
+            "MISCONF Redis is configured to save RDB snapshots",
+            "NOREPLICAS Not enough good replicas to write.",
+            "TRYAGAIN Multiple keys request during rehashing of slot",
+            "ERR max number of clients reached",
+            "STRANGE things happen",
+        ] {
+            let told = answer(text);
+            assert!(matches!(&told, StoreError::Unavailable(words) if words.starts_with("redis://host:1/0 ")), "{told}");
+        }
+    }
+
+    #[test]
+    fn what_somebody_has_to_set_right_is_refused() {
+        for (text, word) in [
+            ("NOAUTH Authentication required.", "password"),
+            ("WRONGPASS invalid username-password pair or user is disabled.", "password"),
+            ("NOPERM this user has no permissions to run the 'evalsha' command", "ACL"),
+            ("ERR The user executing the script can't access at least one of the keys", "ACL"),
+            ("ERR DB index is out of range", "database"),
+        ] {
+            let told = answer(text);
+            assert!(matches!(&told, StoreError::Refused(words) if words.contains(word)), "{told}");
+        }
+        let damaged = answer("WRONGTYPE Operation against a key holding the wrong kind of value");
+        assert!(matches!(damaged, StoreError::Corrupt(_)), "{damaged}");
+    }
 }
