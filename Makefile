@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup documents build demo test test-long lint fuzz bench clean
+.PHONY: help setup documents python build demo test test-long lint fuzz bench clean
 
 # nextest runs tests in parallel processes; without it cargo's own runner does.
 RUNNER := $(shell command -v cargo-nextest >/dev/null 2>&1 && echo nextest run || echo test)
@@ -16,6 +16,9 @@ setup: ## Install what building and testing need
 documents: ## Fetch the documents of the judged questions into ~/.cache/callboard
 	@scripts/corpus.sh
 
+python: ## Make the environment of the AG2 example in ~/.cache/callboard
+	@scripts/ag2.sh >/dev/null
+
 build: setup ## Build the program into target/release
 	cargo build --release --locked
 
@@ -23,11 +26,11 @@ demo: setup ## Four agents answer a question over this project's documentation
 	cargo build --release --locked
 	@cargo run --release --locked --quiet -- demo
 
-test: setup documents ## All tests, the long ones in their short form
+test: setup documents python ## All tests, the long ones in their short form
 	cargo $(RUNNER) --locked
 	cargo test --locked --doc
 
-test-long: setup documents ## All tests, the long ones in full: 100,000 schedules, 20 rounds of kill -9
+test-long: setup documents python ## All tests, the long ones in full: 100,000 schedules, 20 rounds of kill -9
 	CALLBOARD_SCHEDULES=100000 CALLBOARD_KILL_ROUNDS=20 cargo $(RUNNER) --locked --no-fail-fast
 
 lint: setup ## Format, clippy, dependencies, documentation

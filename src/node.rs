@@ -1,30 +1,39 @@
-//! One process of Callboard: opens the store, starts the actors in an order in which nobody misses anybody, and ends
-//! them so that nothing accepted is lost. Which roles run here is decided here; today all of them do.
+//! One process of Callboard with a master: opens the store, starts the actors in an order in which nobody misses anybody,
+//! and ends them so that nothing accepted is lost. Roles that are not here are reached over edges; a process without a
+//! master is an [`Outpost`].
 
 mod ask;
+mod elsewhere;
+mod listener;
 mod opening;
+mod outpost;
 mod reload;
 mod retention;
 mod staff;
 
 pub use ask::{Answer, AskError};
 pub use opening::open_store;
+pub use outpost::Outpost;
 pub use reload::{Changes, view};
 
 use crate::actors::{
-    ActorRef, ActorThread, Address, AgentLines, ChildDown, Directory, Dispatcher, DispatcherParts, Gateway,
-    GatewayParts, Master, MasterOptions, MasterParts, Place, Registry, RegistryParts, Restarts, Root, Roster, Spec,
-    TaskHandle, Tree, Watchdog, WatchdogOptions, spawn_task, supervise,
+    ActorRef, ActorThread, Address, ChildDown, Directory, Dispatcher, DispatcherParts, Gateway, GatewayParts, Master,
+    MasterOptions, MasterParts, Place, Registry, RegistryParts, Restarts, Root, Roster, Spec, Tree, Watchdog,
+    WatchdogOptions, supervise,
 };
-use crate::http::{Api, ApiOptions, Metrics, Readiness, Server, ServerOptions, StopHandle, TeamView};
+use crate::http::{
+    Api, ApiOptions, Bound, DispatchPort, GatewayPort, InvalidUrl, Keys, Readiness, RegisterPort, ResultPort, Services,
+    TeamView, WorkPort,
+};
 use crate::llm::{Provider, ProviderKind, provider};
-use crate::messages::{CallContext, Cancel, Deregister, Drain, Submit};
-use crate::settings::Settings;
+use crate::messages::{Cancel, Submit};
+use crate::settings::{MasterMode, Settings};
 use crate::store::{Store, StoreError};
-use crate::task::{AgentId, Pipeline};
+use crate::task::Pipeline;
 use crate::team::{Team, TeamError};
 use crate::telemetry::Counters;
-use futures_util::future::join_all;
+use elsewhere::{Elsewhere, FarAgents};
+use listener::Listening;
 use staff::{Neighbours, Staff};
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -33,7 +42,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::time::Instant;
 
 /// Why a process could not start.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +62,12 @@ pub enum StartError {
         /// Why not.
         error: std::io::Error,
     },
+    /// The system's TLS cannot be had.
+    #[error("calls to other processes cannot be made: {0}")]
+    Client(reqwest::Error),
+    /// A colleague's URL is none.
+    #[error(transparent)]
+    Url(#[from] InvalidUrl),
     /// The agents' thread cannot be started.
     #[error("the agents' thread cannot be started: {0}")]
     Thread(std::io::Error),
@@ -110,13 +124,12 @@ pub struct Callboard {
     store: Arc<dyn Store>,
     submit: ActorRef<Submit>,
     cancel: ActorRef<Cancel>,
-    deregister: ActorRef<Deregister>,
-    directory: Directory,
     tree: Tree,
     root: Root,
     thread: Option<ActorThread>,
     team: Team,
     staff: Staff,
+    roster: watch::Receiver<Arc<Roster>>,
     pipeline: watch::Sender<Arc<Pipeline>>,
     shown: watch::Sender<Arc<TeamView>>,
     counters: Arc<Counters>,
@@ -180,15 +193,34 @@ impl Callboard {
         for warning in &team.warnings {
             tracing::warn!("{warning}");
         }
+        let bound = (serve == Serve::Http).then(|| listener::bind(settings)).transpose()?;
 
         let place = thread.as_ref().map_or(Place::Here, ActorThread::place);
-        let gateway = start_gateway(providers, &tree, place.clone());
-        let registry = start_registry(settings, &tree, &store, told, &links);
+        let elsewhere = Elsewhere::new(&tree, &settings.colleagues, place.clone())?;
+        let gateway = settings.roles.gateway.then(|| start_gateway(providers, &tree, place.clone()));
+        let far_gateway = match (&gateway, &settings.colleagues.gateway) {
+            (None, Some(url)) => Some(elsewhere.gateway(url, settings.colleagues.gateway_timeout)?),
+            _ => None,
+        };
+        let keys = Keys::new(store.clone());
+        let connect = Arc::new(FarAgents::new(&tree, &settings.colleagues, keys.clone())?);
+        let parts = RegistryParts {
+            store: store.clone(),
+            roster: Arc::new(told),
+            directory: directory.clone(),
+            connect,
+            master: links.advance.clone(),
+            gateway: links.call_status.clone(),
+            heartbeat_ttl_ms: ms(settings.heartbeat_ttl),
+            stall_timeout_ms: ms(settings.stall_timeout),
+        };
+        let registry = start_registry(parts, &tree);
         let parts = MasterParts {
             store: store.clone(),
             pipeline: plans,
             directory: directory.clone(),
             roster: roster.clone(),
+            registry: links.unreachable.clone(),
             dispatcher: links.dispatcher.clone(),
             draining: draining.clone(),
             counters: counters.clone(),
@@ -198,36 +230,53 @@ impl Callboard {
         let master = supervise(&tree.root(), spec);
         // Set once each, here: nobody else holds the cells yet.
         let _ = links.advance.set(master.actor_ref());
-        let _ = links.call_status.set(gateway.actor_ref());
-        let neighbours = Neighbours::new(&master, &registry, &gateway);
-        let mut staff = Staff::new(settings, &tree, neighbours, directory.clone(), place, roster);
+        let _ = links.unreachable.set(registry.actor_ref());
+        let (generate, status) = match (&gateway, &far_gateway) {
+            (Some(here), _) => (Some(here.actor_ref()), Some(here.actor_ref())),
+            (None, Some(far)) => (Some(far.generate.clone()), Some(far.status.clone())),
+            (None, None) => (None, None),
+        };
+        if let Some(status) = status {
+            let _ = links.call_status.set(status);
+        }
+        let neighbours = generate.map(|generate| Neighbours::near(&master, &registry, generate));
+        let url = listener::public_url(settings, bound.as_ref());
+        let mut staff = Staff::new(settings, &tree, neighbours, directory, place, url);
         staff.employ(&team.members);
         // Whatever an earlier process left behind is looked at only when there is somebody to take it.
-        staff.joined(&team.members).await?;
+        staff.joined(&roster).await?;
         let dispatcher = start_dispatcher(&tree, &store, &master);
         let _ = links.dispatcher.set(dispatcher.actor_ref());
 
-        let readiness = Readiness::default();
-        let server = match serve {
-            Serve::Http => {
-                let api = public_api(settings, &store, &master, &tree, &counters, readiness.clone());
-                Some(serve_http(settings, &tree, api.with_team(view))?)
-            }
-            Serve::Nothing => None,
+        let site = Arc::new(listener::site(settings, &tree, &counters));
+        let readiness = site.readiness().clone();
+        let served = |bound: Bound| {
+            let api =
+                Api::new(site.clone(), store.clone(), master.actor_ref(), master.actor_ref(), api_options(settings));
+            let services = Services {
+                api: Some(Arc::new(api.with_team(view))),
+                register: Some(register_port(settings, &registry, keys.clone())),
+                result: Some(Arc::new(ResultPort { master: master.actor_ref(), keys, store: store.clone() })),
+                dispatch: Some(Arc::new(DispatchPort { master: master.actor_ref(), store: store.clone() })),
+                worker: staff.port(settings),
+                gateway: gateway.as_ref().map(gateway_port),
+                site,
+            };
+            listener::serve(settings, &tree, bound, services)
         };
+        let server = bound.map(served).transpose()?;
         retention::begin(settings.retention, &tree, &store, &counters);
         let watchdog = watch_turns(settings, &tree).map_err(StartError::Watchdog)?;
         Ok(Self {
             store,
             submit: master.actor_ref(),
             cancel: master.actor_ref(),
-            deregister: registry.actor_ref(),
-            directory,
             tree,
             root,
             thread,
             team,
             staff,
+            roster,
             pipeline,
             shown,
             counters,
@@ -282,28 +331,9 @@ impl Callboard {
     pub async fn stop(mut self, grace: Duration) -> Result<(), StoreError> {
         self.draining.store(true, Ordering::Relaxed);
         self.readiness.drain();
-        let until = Instant::now() + grace;
-        // First, or an agent that has been signed off would join again with its next heartbeat.
-        self.drain(false).await;
-        let sign_off = |(agent, _): (AgentId, Arc<AgentLines>)| {
-            self.deregister.ask(Deregister(agent), CallContext::default(), FAREWELL_TIMEOUT)
-        };
-        for gone in join_all(self.directory.all().into_iter().map(sign_off)).await {
-            if let Ok(Err(error)) = gone {
-                tracing::warn!(%error, "an agent could not be signed off");
-            }
-        }
-        while self.drain(false).await > 0 && Instant::now() < until {
-            tokio::time::sleep(DRAIN_POLL).await;
-        }
-        let last = Instant::now() + FAREWELL_TIMEOUT;
-        while self.drain(true).await > 0 && Instant::now() < last {
-            tokio::time::sleep(DRAIN_POLL).await;
-        }
+        self.staff.ended(grace).await;
         if let Some(server) = self.server.take() {
-            server.stop.stop(FAREWELL_TIMEOUT);
-            // Longer than the server gives its connections; what is left then ends with the tree.
-            let _ = tokio::time::timeout(2 * FAREWELL_TIMEOUT, server.served).await;
+            server.stop().await;
         }
         let ending = async {
             self.tree.root().stopped().await;
@@ -315,22 +345,6 @@ impl Callboard {
         let late = || StoreError::Unavailable("it did not close in time; what was committed is there".into());
         tokio::time::timeout(CLOSE_TIMEOUT, ending).await.unwrap_or_else(|_| Err(late()))
     }
-
-    /// How many attempts are still with the agents.
-    async fn drain(&self, hand_back: bool) -> usize {
-        let ask = |(_, lines): (AgentId, Arc<AgentLines>)| {
-            lines.drain.ask(Drain { hand_back }, CallContext::default(), FAREWELL_TIMEOUT)
-        };
-        let left = join_all(self.directory.all().into_iter().map(ask)).await;
-        left.into_iter().map(|left| left.unwrap_or(0)).sum()
-    }
-}
-
-/// A web server at work.
-struct Listening {
-    address: SocketAddr,
-    stop: StopHandle,
-    served: TaskHandle<std::io::Result<()>>,
 }
 
 /// References that close circles: set once each, when both ends are there.
@@ -339,6 +353,7 @@ struct Links {
     dispatcher: Arc<OnceLock<ActorRef<crate::messages::SlotsFree>>>,
     advance: Arc<OnceLock<ActorRef<crate::messages::Advance>>>,
     call_status: Arc<OnceLock<ActorRef<crate::messages::CallStatus>>>,
+    unreachable: Arc<OnceLock<ActorRef<crate::messages::Unreachable>>>,
 }
 
 // === Starting ===
@@ -367,21 +382,7 @@ fn start_gateway(providers: Providers, tree: &Tree, place: Place) -> Address<Gat
     supervise(&tree.root(), spec.bounds(GATEWAY_BOUNDS.0, GATEWAY_BOUNDS.1).place(place))
 }
 
-fn start_registry(
-    settings: &Settings,
-    tree: &Tree,
-    store: &Arc<dyn Store>,
-    told: watch::Sender<Arc<Roster>>,
-    links: &Links,
-) -> Address<Registry> {
-    let parts = RegistryParts {
-        store: store.clone(),
-        roster: Arc::new(told),
-        master: links.advance.clone(),
-        gateway: links.call_status.clone(),
-        heartbeat_ttl_ms: ms(settings.heartbeat_ttl),
-        stall_timeout_ms: ms(settings.stall_timeout),
-    };
+fn start_registry(parts: RegistryParts, tree: &Tree) -> Address<Registry> {
     supervise(&tree.root(), Spec::new("registry", move || Registry::create(parts.clone())).bounds(1024, 4096))
 }
 
@@ -398,44 +399,30 @@ fn master_options(settings: &Settings) -> MasterOptions {
     }
 }
 
-fn public_api(
-    settings: &Settings,
-    store: &Arc<dyn Store>,
-    master: &Address<Master>,
-    tree: &Tree,
-    counters: &Counters,
-    readiness: Readiness,
-) -> Api {
-    let mut metrics = prometheus_client::registry::Registry::with_prefix("callboard");
-    counters.register(&mut metrics);
-    let http = &settings.http;
-    let options = ApiOptions {
-        keys: settings.api_keys.clone(),
+fn api_options(settings: &Settings) -> ApiOptions {
+    ApiOptions {
         task_wait: settings.task_wait,
-        max_watchers: http.max_watchers,
-        max_body_bytes: http.max_body_bytes,
-        body_timeout: http.body_timeout,
-        max_json_depth: http.max_json_depth,
+        max_watchers: settings.http.max_watchers,
+        is_routing: settings.master_mode == MasterMode::Routing,
         ..ApiOptions::default()
-    };
-    Api::new(store.clone(), master.actor_ref(), master.actor_ref(), tree.clone(), options)
-        .with_readiness(readiness)
-        .with_metrics(Metrics::new(metrics))
+    }
 }
 
-fn serve_http(settings: &Settings, tree: &Tree, api: Api) -> Result<Listening, StartError> {
-    let options = ServerOptions {
-        addr: settings.listen,
-        workers: settings.http_workers.get(),
-        max_connections: settings.http.max_connections.get(),
-        keep_alive: settings.http.keep_alive,
-        head_timeout: settings.http.head_timeout,
-        ..ServerOptions::default()
-    };
-    let server = Server::bind(Arc::new(api), &options)
-        .map_err(|error| StartError::Listen { address: settings.listen, error })?;
-    let (address, stop) = (server.addr(), server.stop_handle());
-    Ok(Listening { address, stop, served: spawn_task(&tree.root(), "http", server.serve()) })
+/// What hears of agents elsewhere.
+fn register_port(settings: &Settings, registry: &Address<Registry>, keys: Keys) -> Arc<RegisterPort> {
+    Arc::new(RegisterPort {
+        register: registry.actor_ref(),
+        deregister: registry.actor_ref(),
+        heartbeat: registry.actor_ref(),
+        foreign_beat: registry.actor_ref(),
+        networks: settings.colleagues.networks.clone(),
+        keys,
+    })
+}
+
+/// What takes model calls from elsewhere.
+fn gateway_port(gateway: &Address<Gateway>) -> Arc<GatewayPort> {
+    Arc::new(GatewayPort { generate: gateway.actor_ref(), status: gateway.actor_ref(), drop_call: gateway.actor_ref() })
 }
 
 fn watch_turns(settings: &Settings, tree: &Tree) -> std::io::Result<Watchdog> {

@@ -3,12 +3,14 @@
 
 mod names;
 mod problem;
+mod roles;
 mod sources;
 mod store_url;
 mod values;
 
 pub use names::{SETTINGS, Setting, nearest};
 pub use problem::{Problem, SettingsError, Source};
+pub use roles::{Colleagues, Crew, MasterMode, Roles, UnknownRole};
 pub use sources::Overrides;
 pub use store_url::{InvalidStoreUrl, RedisUrl, StoreUrl};
 pub use values::{Shown, Survey, load, survey};
@@ -64,6 +66,14 @@ pub struct HttpLimits {
 /// Everything that can be chosen, checked.
 #[derive(Debug, Clone)]
 pub struct Settings {
+    /// What runs in this process.
+    pub roles: Roles,
+    /// Where the other roles are.
+    pub colleagues: Colleagues,
+    /// Which agents a worker hosts.
+    pub crew: Crew,
+    /// How the master answers to a task.
+    pub master_mode: MasterMode,
     /// Where HTTP is served.
     pub listen: SocketAddr,
     /// Where tasks are kept.

@@ -18,7 +18,7 @@ const MAY_NAME: [(&str, &[&str]); 14] = [
     ("actors", &["agents", "llm", "store", "messages", "task", "telemetry"]),
     ("http", &["actors", "store", "messages", "task", "telemetry"]),
     ("settings", &["http", "llm", "store", "task"]),
-    ("team", &["agents", "llm", "settings", "task"]),
+    ("team", &["agents", "llm", "messages", "settings", "task"]),
     ("node", &["actors", "http", "llm", "messages", "settings", "store", "task", "team", "telemetry"]),
     ("testkit", &["actors", "agents", "llm", "messages", "node", "settings", "store", "task", "team"]),
     ("cli", &["actors", "http", "llm", "messages", "node", "settings", "store", "task", "team", "telemetry"]),

@@ -153,6 +153,13 @@ impl<M: Message> Reply<M> {
         }
     }
 
+    /// Says that there will be no answer, and why.
+    pub fn refuse(mut self, why: CallError) {
+        if let Some(sender) = self.sender.take() {
+            let _ = sender.send(Err(why));
+        }
+    }
+
     /// True when somebody waited and gave up. A message that nobody waited for is never abandoned.
     pub fn is_abandoned(&self) -> bool {
         self.sender.as_ref().is_some_and(oneshot::Sender::is_closed)

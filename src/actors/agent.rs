@@ -7,15 +7,17 @@ mod think;
 use super::{ActorRef, Behaviour, Handle, Reply, TaskEnd, TaskSet, Turn, spawn_task};
 use crate::agents::{Agent, AgentError};
 use crate::messages::{
-    ActiveAttempt, CallContext, Declaration, Drain, DropAttempt, Generate, Heartbeat, HeartbeatAnswer, Register,
-    StepOutcome, StepResult, Work, WorkReply,
+    ActiveAttempt, CallContext, Declaration, Drain, DropAttempt, Generate, Heartbeat, HeartbeatAnswer, Perform,
+    Register, StepOutcome, StepResult, Work, WorkReply,
 };
 use crate::task::{AgentId, Capability, ErrorCode, Failure, Incarnation, Json, Loss};
 use foldhash::{HashMap, HashMapExt as _};
+use futures_util::future::{Either, select};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use think::{GatewayThink, Progress};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 /// What an agent's actor is made of; each of its lives gets a copy.
 #[derive(Clone)]
@@ -34,6 +36,8 @@ pub struct AgentParts {
     pub heartbeat: ActorRef<Heartbeat>,
     /// How long a heartbeat counts, in milliseconds.
     pub heartbeat_ttl_ms: u64,
+    /// Where other processes reach it; none when only its own does.
+    pub url: Option<Arc<str>>,
 }
 
 /// What an agent is to do. Steps that began under other duties end under them.
@@ -71,6 +75,8 @@ pub struct AgentActor {
     steps: TaskSet<DropAttempt>,
     /// What each attempt is busy with, until its result has been taken.
     attempts: HashMap<DropAttempt, Arc<Progress>>,
+    /// Who waits on the spot for an attempt's result, in the master's place.
+    waiting: HashMap<DropAttempt, oneshot::Sender<StepResult>>,
     is_draining: bool,
     /// It is trying to join; one such chain is enough.
     is_joining: bool,
@@ -95,6 +101,7 @@ impl AgentActor {
             incarnation,
             steps,
             attempts: HashMap::new(),
+            waiting: HashMap::new(),
             is_joining: false,
             beat_is_due: false,
         }
@@ -108,11 +115,27 @@ impl AgentActor {
         self.duties.as_ref().map_or(0, |duties| duties.slots)
     }
 
+    fn take(&mut self, work: Work, context: CallContext, turn: &mut Turn<'_, Self>) -> WorkReply {
+        let attempt = DropAttempt { key: work.key.clone(), step: work.step.clone(), attempt: work.attempt };
+        let duties = self.duties.clone().filter(|_| !self.is_draining);
+        let Some(duties) = duties else { return WorkReply::Draining };
+        if work.incarnation.as_ref().is_some_and(|meant| *meant != self.incarnation) {
+            WorkReply::Restarted
+        } else if self.attempts.contains_key(&attempt) {
+            WorkReply::Accepted
+        } else if self.steps.len() >= duties.slots as usize {
+            WorkReply::Overloaded
+        } else {
+            self.begin(&duties, work, context, turn);
+            WorkReply::Accepted
+        }
+    }
+
     fn begin(&mut self, duties: &Duties, work: Work, context: CallContext, turn: &mut Turn<'_, Self>) {
         let attempt = DropAttempt { key: work.key.clone(), step: work.step.clone(), attempt: work.attempt };
         let progress = Arc::new(Progress::default());
         let agent = duties.agent.clone();
-        let think = GatewayThink::new(&self.parts, duties, &work, context, progress.clone());
+        let think = GatewayThink::new(self, duties, &work, context, progress.clone());
         let name = [work.step.as_str(), " #", &work.attempt.0.to_string()].concat();
         let child = spawn_task(turn.node(), name, async move { agent.perform(&work, &think).await });
         self.steps.insert(attempt.clone(), child.abort_handle());
@@ -121,8 +144,32 @@ impl AgentActor {
         self.beat_soon(turn);
     }
 
+    /// Answers on the spot once the attempt has ended; whoever gives up drops it. Of two who wait for the same attempt the
+    /// second is answered.
+    fn wait_with(&mut self, attempt: DropAttempt, mut reply: Reply<Perform>, turn: &mut Turn<'_, Self>) {
+        let (tell, told) = oneshot::channel();
+        self.waiting.insert(attempt.clone(), tell);
+        let answered = async move {
+            let result = match select(told, pin!(reply.closed())).await {
+                Either::Left((result, _)) => result.ok(),
+                Either::Right(_) => return true,
+            };
+            if let Some(result) = result {
+                reply.send(Ok(result));
+            }
+            false
+        };
+        turn.spawn(answered, move |actor, is_given_up, _| {
+            if is_given_up {
+                actor.waiting.remove(&attempt);
+                actor.drop_attempt(&attempt);
+            }
+        });
+    }
+
     /// A step's child has ended: its slot is free, and its outcome is reported until the master has it.
     fn ended(&mut self, attempt: DropAttempt, outcome: TaskEnd<Result<Json, AgentError>>, turn: &mut Turn<'_, Self>) {
+        let waiting = self.waiting.remove(&attempt);
         // Not here any more: it was dropped on request, and nobody waits for word of it.
         if self.steps.remove(&attempt).is_none() {
             self.attempts.remove(&attempt);
@@ -138,7 +185,14 @@ impl AgentActor {
             agent: self.id().clone(),
             attempt: Some(attempt.attempt),
             outcome,
+            trace: Vec::new(),
         };
+        if let Some(waiting) = waiting {
+            self.attempts.remove(&attempt);
+            // Whoever gave up has dropped the attempt.
+            let _ = waiting.send(result);
+            return;
+        }
         let delivered = report::deliver(self.parts.master.clone(), result);
         turn.spawn(delivered, move |actor, (), _| {
             actor.attempts.remove(&attempt);
@@ -173,7 +227,8 @@ impl AgentActor {
             slots: duties.slots,
             profile: duties.profile.clone(),
             description: Some(duties.description.clone()),
-            url: None,
+            url: self.parts.url.clone(),
+            foreign: false,
         })
     }
 
@@ -246,19 +301,18 @@ impl Behaviour for AgentActor {
 
 impl Handle<Work> for AgentActor {
     fn handle(&mut self, work: Work, context: CallContext, reply: Reply<Work>, turn: &mut Turn<'_, Self>) {
+        reply.send(self.take(work, context, turn));
+    }
+}
+
+impl Handle<Perform> for AgentActor {
+    fn handle(&mut self, message: Perform, context: CallContext, reply: Reply<Perform>, turn: &mut Turn<'_, Self>) {
+        let Perform(work) = message;
         let attempt = DropAttempt { key: work.key.clone(), step: work.step.clone(), attempt: work.attempt };
-        let duties = self.duties.clone().filter(|_| !self.is_draining);
-        let Some(duties) = duties else { return reply.send(WorkReply::Draining) };
-        reply.send(if work.incarnation != self.incarnation {
-            WorkReply::Restarted
-        } else if self.attempts.contains_key(&attempt) {
-            WorkReply::Accepted
-        } else if self.steps.len() >= duties.slots as usize {
-            WorkReply::Overloaded
-        } else {
-            self.begin(&duties, work, context, turn);
-            WorkReply::Accepted
-        });
+        match self.take(work, context, turn) {
+            WorkReply::Accepted => self.wait_with(attempt, reply, turn),
+            refusal => reply.send(Err(refusal)),
+        }
     }
 }
 

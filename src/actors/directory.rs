@@ -1,8 +1,8 @@
-//! Where each agent is reached. Filled as agents start; whoever sends work looks here and cannot tell a near agent from
-//! a far one.
+//! Where each agent is reached. Near agents enter as they start, far ones as the registry hears of them; whoever sends
+//! work looks here and cannot tell one from the other.
 
-use super::ActorRef;
-use crate::messages::{Drain, DropAttempt, Work};
+use super::{ActorRef, Node};
+use crate::messages::{Declaration, DropAttempt, Work};
 use crate::task::AgentId;
 use parking_lot::RwLock;
 use std::collections::BTreeMap;
@@ -15,37 +15,82 @@ pub struct AgentLines {
     pub work: ActorRef<Work>,
     /// For taking it back.
     pub drop_attempt: ActorRef<DropAttempt>,
-    /// For its last instructions.
-    pub drain: ActorRef<Drain>,
+}
+
+/// Makes lines to agents in other processes.
+pub trait Connect: Send + Sync + 'static {
+    /// Lines to an agent that declared where it is reached, with what holds them up; none when nobody can be there.
+    fn connect(&self, declaration: &Declaration, url: &str) -> Option<(Arc<AgentLines>, Node)>;
 }
 
 /// All agents that this process can reach.
 #[derive(Debug, Clone, Default)]
 pub struct Directory {
-    agents: Arc<RwLock<BTreeMap<AgentId, Arc<AgentLines>>>>,
+    agents: Arc<RwLock<BTreeMap<AgentId, Entry>>>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    lines: Arc<AgentLines>,
+    /// None for an agent of this process.
+    far: Option<Far>,
+}
+
+#[derive(Debug)]
+struct Far {
+    url: Arc<str>,
+    node: Node,
 }
 
 impl Directory {
-    /// Makes an agent reachable.
+    /// Makes an agent of this process reachable.
     pub fn enter(&self, agent: AgentId, lines: Arc<AgentLines>) {
-        self.agents.write().insert(agent, lines);
+        self.agents.write().insert(agent, Entry { lines, far: None });
     }
 
     /// Forgets an agent, unless it is reached otherwise by now.
     pub fn leave(&self, agent: &AgentId, lines: &Arc<AgentLines>) {
         let mut agents = self.agents.write();
-        if agents.get(agent).is_some_and(|known| Arc::ptr_eq(known, lines)) {
+        if agents.get(agent).is_some_and(|known| Arc::ptr_eq(&known.lines, lines)) {
             agents.remove(agent);
         }
     }
 
     /// How an agent is reached; none when it is not known here.
     pub fn find(&self, agent: &AgentId) -> Option<Arc<AgentLines>> {
-        self.agents.read().get(agent).cloned()
+        self.agents.read().get(agent).map(|entry| entry.lines.clone())
     }
 
-    /// All of them.
-    pub fn all(&self) -> Vec<(AgentId, Arc<AgentLines>)> {
-        self.agents.read().iter().map(|(agent, lines)| (agent.clone(), lines.clone())).collect()
+    /// Makes lines to those declared agents that are reached elsewhere than known, and takes down those to others. Gives
+    /// what held the latter up, to be retired.
+    pub(super) fn follow<'a>(
+        &self,
+        declared: impl Iterator<Item = &'a Declaration> + Clone,
+        connect: &dyn Connect,
+    ) -> Vec<Node> {
+        let mut agents = self.agents.write();
+        let mut gone = Vec::new();
+        for declaration in declared.clone() {
+            let Some(url) = &declaration.url else { continue };
+            let known = agents.get(&declaration.agent);
+            // An agent of this process is reached by itself, whatever it tells others.
+            if known.is_some_and(|known| known.far.as_ref().is_none_or(|far| far.url == *url)) {
+                continue;
+            }
+            let Some((lines, node)) = connect.connect(declaration, url) else { continue };
+            let far = Some(Far { url: url.clone(), node });
+            let before = agents.insert(declaration.agent.clone(), Entry { lines, far });
+            gone.extend(before.and_then(|entry| entry.far).map(|far| far.node));
+        }
+        let names: std::collections::BTreeSet<_> = declared.map(|declaration| &declaration.agent).collect();
+        let lost: Vec<_> = agents
+            .iter()
+            .filter(|(agent, entry)| entry.far.is_some() && !names.contains(agent))
+            .map(|(agent, _)| agent.clone())
+            .collect();
+        for agent in lost {
+            gone.extend(agents.remove(&agent).and_then(|entry| entry.far).map(|far| far.node));
+        }
+        gone
     }
 }

@@ -4,7 +4,7 @@
 use super::patience::within;
 use super::{Behaviour, Handle, Reply, TaskEnd, TaskSet, Turn, spawn_task};
 use crate::llm::Provider;
-use crate::messages::{CallAge, CallContext, CallStatus, Generate, Generated, ModelError};
+use crate::messages::{CallAge, CallContext, CallStatus, DropCall, Generate, Generated, ModelError};
 use crate::task::CallId;
 use foldhash::{HashMap, HashMapExt as _};
 use futures_util::future::{Either, select};
@@ -91,6 +91,13 @@ impl Handle<CallStatus> for Gateway {
         // The offline providers answer in one piece, so a call is silent for as long as it is old.
         let age = |began: &Instant| u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         reply.send(self.began.get(&message.0).map(age).map(|age_ms| CallAge { age_ms, silent_ms: age_ms }));
+    }
+}
+
+impl Handle<DropCall> for Gateway {
+    fn handle(&mut self, message: DropCall, _: CallContext, reply: Reply<DropCall>, _: &mut Turn<'_, Self>) {
+        self.calls.abort(&message.0);
+        reply.send(());
     }
 }
 

@@ -10,7 +10,7 @@ use super::patience::patiently;
 use super::registry::Roster;
 use super::{ActorRef, Behaviour, Handle, Reply, Turn};
 use crate::messages::{
-    Advance, CallContext, Cancel, MasterError, QueueDepths, SlotsFree, StepResult, Submit, Submitted,
+    Advance, CallContext, Cancel, Dispatch, MasterError, QueueDepths, SlotsFree, StepResult, Submit, Unreachable,
 };
 use crate::store::{Commit, Committed, Store, StoreError, SubmissionRecord};
 use crate::task::{
@@ -18,7 +18,7 @@ use crate::task::{
     TaskKey,
 };
 use crate::telemetry::{Counters, log_events};
-use ask::{Ask, Concern, not_committed, prepare, store_failed};
+use ask::{Ask, Concern, Sender, not_committed, prepare, store_failed};
 use estimate::Booking;
 use foldhash::{HashMap, HashMapExt as _, HashSet};
 use lru::LruCache;
@@ -40,6 +40,8 @@ pub struct MasterParts {
     pub directory: Directory,
     /// Who is alive.
     pub roster: watch::Receiver<Arc<Roster>>,
+    /// Who is told of agents that are not reached. Set once the node has started it.
+    pub registry: Arc<OnceLock<ActorRef<Unreachable>>>,
     /// Who claims queued steps. Set once the node has started it: a master and its dispatcher know each other.
     pub dispatcher: Arc<OnceLock<ActorRef<SlotsFree>>>,
     /// True once the process takes no more tasks.
@@ -160,7 +162,7 @@ impl Master {
 
     fn begin(&mut self, key: TaskKey, ask: Ask, conflicts: u32, turn: &mut Turn<'_, Self>) {
         let concern = match ask {
-            Ask::Submit { submission, reply } => return self.accept(*submission, reply, turn),
+            Ask::Submit { submission, sender } => return self.accept(*submission, sender, turn),
             Ask::Concern(concern) => concern,
         };
         if let Some(task) = self.cache.get(&key).map(|known| known.task.clone()) {
@@ -184,19 +186,23 @@ impl Master {
 
     // === Deciding ===
 
-    fn accept(&mut self, submission: Submission, reply: Reply<Submit>, turn: &mut Turn<'_, Self>) {
+    fn accept(&mut self, submission: Submission, sender: Sender, turn: &mut Turn<'_, Self>) {
         let key = submission.key.clone();
         let pipeline = self.parts.pipeline.borrow().clone();
-        let prepared = prepare(&submission, &pipeline, self.parts.options.max_open_tasks);
+        let plan = sender.plan(&key.id, &pipeline);
+        let prepared = prepare(&submission, plan, self.parts.options.max_open_tasks);
         let (plan, request, payloads, record) = match prepared {
             Ok(prepared) => prepared,
             Err(error) => {
-                reply.send(Err(error));
+                sender.refuse(error);
                 return self.next(key, turn);
             }
         };
         let decision = task::accept(&submission, request, plan, self.world());
-        let ask = Ask::Submit { submission: Box::new(submission), reply };
+        if let Err(error) = sender.accepts(&decision.task) {
+            return self.unless_there(key, sender, error, turn);
+        }
+        let ask = Ask::Submit { submission: Box::new(submission), sender };
         self.propose(None, decision, Enclosed { payloads, submission: Some(record) }, ask, 0, turn);
     }
 
@@ -289,15 +295,29 @@ impl Master {
 
     /// Answers a repeated submission with the first one's task.
     fn repeat(&mut self, earlier: TaskKey, ask: Ask, turn: &mut Turn<'_, Self>) {
-        let Ask::Submit { reply, .. } = ask else { return };
+        let Ask::Submit { sender, .. } = ask else { return };
         let store = self.parts.store.clone();
         let load = async move { patiently(store.load(&earlier)).await };
-        turn.spawn(load, |_, loaded, _| {
-            reply.send(match loaded {
-                Ok(Some(task)) => Ok(Submitted { task, repeated: true }),
-                Ok(None) => Err(MasterError::NotFound("the earlier submission's task has been removed".into())),
-                Err(error) => Err(store_failed(&error)),
-            });
+        turn.spawn(load, |_, loaded, _| match loaded {
+            Ok(Some(task)) => sender.taken(task, true),
+            Ok(None) => {
+                sender.refuse(MasterError::NotFound("the earlier submission's task has been removed".into()));
+            }
+            Err(error) => sender.refuse(store_failed(&error)),
+        });
+    }
+
+    /// Refuses what cannot begin now, unless it was taken at an earlier time.
+    fn unless_there(&mut self, key: TaskKey, sender: Sender, error: MasterError, turn: &mut Turn<'_, Self>) {
+        let store = self.parts.store.clone();
+        let wanted = key.clone();
+        let load = async move { patiently(store.load(&wanted)).await };
+        turn.spawn(load, move |master, loaded, turn| {
+            match loaded {
+                Ok(Some(task)) => sender.taken(task, true),
+                _ => sender.refuse(error),
+            }
+            master.next(key, turn);
         });
     }
 
@@ -305,6 +325,7 @@ impl Master {
     fn carry_out(&mut self, commit: &Commit, ask: &Ask, turn: &mut Turn<'_, Self>) {
         let task = &commit.task;
         let request = self.remember(task, ask);
+        self.keep_trace(ask, turn);
         self.judge(task, &commit.events);
         self.parts.counters.committed(&commit.events);
         log_events(task, &commit.events);
@@ -318,6 +339,21 @@ impl Master {
             self.send_work(task, request.clone(), lease.clone(), turn);
         }
         self.offer_slots(commit);
+    }
+
+    /// Keeps what an agent said of how it came to its result; best effort, no decision hangs on it.
+    fn keep_trace(&self, ask: &Ask, turn: &mut Turn<'_, Self>) {
+        let Ask::Concern(Concern::Report { result, .. }) = ask else { return };
+        if result.trace.is_empty() {
+            return;
+        }
+        let (store, result) = (self.parts.store.clone(), result.clone());
+        let kept = async move { patiently(store.append_trace(&result.key, &result.agent, result.trace)).await };
+        turn.spawn(kept, |_, kept, _| {
+            if let Err(error) = kept {
+                tracing::warn!(%error, "an agent's trace could not be written");
+            }
+        });
     }
 
     /// Keeps an open task for its next input; gives its question if it is known.
@@ -370,7 +406,20 @@ impl Handle<Submit> for Master {
             return reply.send(Err(MasterError::Draining));
         }
         let submission = Box::new(message.0);
-        self.take(submission.key.clone(), Ask::Submit { submission, reply }, turn);
+        self.take(submission.key.clone(), Ask::Submit { submission, sender: Sender::Client(reply) }, turn);
+    }
+}
+
+impl Handle<Dispatch> for Master {
+    fn handle(&mut self, message: Dispatch, _: CallContext, reply: Reply<Dispatch>, turn: &mut Turn<'_, Self>) {
+        if self.parts.draining.load(Ordering::Relaxed) {
+            return reply.send(Err(MasterError::Draining));
+        }
+        let Dispatch { submission, step, capability } = message;
+        let scores = self.world().fleet.scores(&capability);
+        let sender = Sender::Dispatch { step, capability, scores, reply };
+        let submission = Box::new(submission);
+        self.take(submission.key.clone(), Ask::Submit { submission, sender }, turn);
     }
 }
 

@@ -18,6 +18,7 @@
 //! | `agent` | keeps an agent's slots and runs its steps |
 //! | `gateway` | calls the models |
 //! | `directory` | where each agent is reached |
+//! | `proxy` | stands for an actor in another process |
 //! | `patience` | how long they wait for the store |
 
 mod actor_ref;
@@ -28,6 +29,7 @@ mod dispatcher;
 mod gateway;
 mod master;
 mod patience;
+mod proxy;
 mod registry;
 mod restart;
 mod run;
@@ -40,10 +42,11 @@ mod watchdog;
 pub use actor_ref::{ActorRef, Reply};
 pub use agent::{AgentActor, AgentParts, Duties};
 pub use behaviour::{Behaviour, Handle, Turn};
-pub use directory::{AgentLines, Directory};
+pub use directory::{AgentLines, Connect, Directory};
 pub use dispatcher::{Dispatcher, DispatcherParts};
 pub use gateway::{Gateway, GatewayParts};
 pub use master::{Master, MasterOptions, MasterParts};
+pub use proxy::Proxy;
 pub use registry::{Registry, RegistryParts, Roster, RosterEntry};
 pub use restart::{BackOff, Policy, Restarts};
 pub use run::{ActorThread, Place, ThreadHandle, run};

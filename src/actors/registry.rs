@@ -1,14 +1,19 @@
-//! The registry: who is alive. Takes registrations and heartbeats, renews the leases that heartbeats list, forgets who
-//! fell silent, and tells the masters through the roster; it never decides about a task.
+//! The registry: who is alive. Takes registrations and heartbeats, renews the leases that heartbeats list, learns from the
+//! store what other masters heard, forgets who fell silent, and tells the masters through the roster; it never decides
+//! about a task.
 
+mod foreign;
+
+use super::directory::{Connect, Directory};
 use super::patience::patiently;
 use super::{ActorRef, Behaviour, Handle, Reply, Turn};
 use crate::messages::{
     ActiveAttempt, Advance, AgentRecord, CallContext, CallStatus, Declaration, Deregister, DropAttempt, Due, Heartbeat,
-    HeartbeatAnswer, Phase, Register, RegistryError,
+    HeartbeatAnswer, Phase, Register, RegistryError, Unreachable,
 };
 use crate::store::{Store, StoreError};
 use crate::task::{AgentId, At, Capability, Incarnation, Lease, Loss, TaskKey};
+use foreign::Strangers;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -36,6 +41,10 @@ pub struct RegistryParts {
     pub store: Arc<dyn Store>,
     /// Where the roster is told.
     pub roster: Arc<watch::Sender<Arc<Roster>>>,
+    /// Where agents are reached; those of other processes enter and leave it here.
+    pub directory: Directory,
+    /// Makes lines to agents of other processes.
+    pub connect: Arc<dyn Connect>,
     /// Who is told of attempts that stall. Set once the node has started it.
     pub master: Arc<OnceLock<ActorRef<Advance>>>,
     /// Who confirms model calls. Set once the node has started it.
@@ -48,34 +57,61 @@ pub struct RegistryParts {
 
 /// How long the gateway may take to confirm a call; no answer is no confirmation.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often the store is asked what other masters heard.
+const LEARN_EVERY: Duration = Duration::from_secs(1);
+/// Whom this registry heard itself so lately may be missing in what the store says: the record may be on its way.
+const FRESH: Duration = Duration::from_secs(3);
 
 /// Knows who is alive.
 pub struct Registry {
     parts: RegistryParts,
     agents: BTreeMap<AgentId, Alive>,
+    strangers: Strangers,
+    /// Until the store was read once, the roster holds that the life before this one told: a crash must not empty it.
+    has_learned: bool,
 }
 
 struct Alive {
     declaration: Declaration,
-    /// By this process's clock: it is silence that counts, not wall time.
+    /// When it was last heard, by whichever master; by this process's clock, since it is silence that counts.
     heard: Instant,
+    /// When this registry heard it itself.
+    heard_here: Option<Instant>,
+    /// Since when nobody listens where it is reached: it gets no work until it is heard again.
+    unreachable_since: Option<Instant>,
 }
 
 // === impl Registry ===
 
 impl Registry {
-    /// A new life. It knows nobody; agents whose heartbeat it does not know are told to register again.
+    /// A new life. It knows nobody until it has read the store; agents that are not there are told to register again.
     pub fn create(parts: RegistryParts) -> Self {
-        Self { parts, agents: BTreeMap::new() }
+        let strangers = Strangers::new(parts.heartbeat_ttl_ms);
+        Self { parts, agents: BTreeMap::new(), strangers, has_learned: false }
     }
 
-    fn tell_roster(&self) {
+    fn ttl(&self) -> Duration {
+        Duration::from_millis(self.parts.heartbeat_ttl_ms)
+    }
+
+    fn tell_roster(&mut self, turn: &mut Turn<'_, Self>) {
+        if !self.has_learned {
+            return;
+        }
+        let declared = self.agents.values().map(|alive| &alive.declaration);
+        for node in self.parts.directory.follow(declared, &*self.parts.connect) {
+            turn.spawn(async move { node.retired().await }, |_, (), _| {});
+        }
         let entry = |alive: &Alive| RosterEntry {
             incarnation: alive.declaration.incarnation.clone(),
             capabilities: alive.declaration.capabilities.clone(),
             slots: alive.declaration.slots,
         };
-        let roster: Roster = self.agents.iter().map(|(agent, alive)| (agent.clone(), entry(alive))).collect();
+        let is_reached = |agent: &AgentId, alive: &Alive| {
+            alive.unreachable_since.is_none() && self.parts.directory.find(agent).is_some()
+        };
+        let reached = self.agents.iter().filter(|(agent, alive)| is_reached(agent, alive));
+        let roster: Roster = reached.map(|(agent, alive)| (agent.clone(), entry(alive))).collect();
         self.parts.roster.send_if_modified(|told| {
             let is_news = **told != roster;
             if is_news {
@@ -85,16 +121,87 @@ impl Registry {
         });
     }
 
+    fn heard(&mut self, declaration: Declaration) {
+        let now = Instant::now();
+        let alive = Alive { declaration, heard: now, heard_here: Some(now), unreachable_since: None };
+        self.agents.insert(alive.declaration.agent.clone(), alive);
+    }
+
+    // === Learning from other masters ===
+
+    fn keep_learning(&mut self, turn: &mut Turn<'_, Self>) {
+        let store = self.parts.store.clone();
+        let read = async move { patiently(store.agents()).await };
+        turn.spawn(read, |registry, records, turn| {
+            match records {
+                Ok(records) => registry.learn(records, turn),
+                Err(error) => tracing::debug!(%error, "the agents could not be read from the store"),
+            }
+            registry.forget_silent();
+            registry.tell_roster(turn);
+            turn.later(LEARN_EVERY, Self::keep_learning);
+        });
+    }
+
+    fn learn(&mut self, records: Vec<AgentRecord>, turn: &mut Turn<'_, Self>) {
+        self.has_learned = true;
+        if records.is_empty() && self.agents.values().any(|alive| alive.heard_here.is_some()) {
+            return self.record_again(turn);
+        }
+        let now = self.parts.store.now();
+        let names: std::collections::BTreeSet<_> =
+            records.iter().map(|record| record.declaration.agent.clone()).collect();
+        for record in records {
+            self.learn_of(record, now);
+        }
+        let is_fresh = |alive: &Alive| alive.heard_here.is_some_and(|heard| heard.elapsed() < FRESH);
+        self.agents.retain(|agent, alive| names.contains(agent) || is_fresh(alive));
+    }
+
+    fn learn_of(&mut self, record: AgentRecord, now: At) {
+        let age = Duration::from_millis(now.since(record.last_heartbeat));
+        let heard = Instant::now().checked_sub(age).unwrap_or_else(Instant::now);
+        let known = self.agents.get_mut(&record.declaration.agent);
+        match known {
+            Some(alive) if alive.declaration.incarnation == record.declaration.incarnation => {
+                alive.unreachable_since = alive.unreachable_since.filter(|since| *since > heard);
+                if heard > alive.heard {
+                    alive.heard = heard;
+                    alive.declaration = record.declaration;
+                }
+            }
+            // Word of an earlier life, which came later than that of this one.
+            Some(alive) if alive.heard > heard => {}
+            _ => {
+                tracing::info!(agent = %record.declaration.agent, "an agent that joined elsewhere is known");
+                let alive = Alive { declaration: record.declaration, heard, heard_here: None, unreachable_since: None };
+                self.agents.insert(alive.declaration.agent.clone(), alive);
+            }
+        }
+    }
+
+    /// The store has lost all its agents: those that were heard here are recorded again.
+    fn record_again(&mut self, turn: &mut Turn<'_, Self>) {
+        for alive in self.agents.values().filter(|alive| alive.heard_here.is_some()) {
+            let record = record(&alive.declaration, self.parts.store.now(), 0.0, 0);
+            let (store, ttl_ms) = (self.parts.store.clone(), self.parts.heartbeat_ttl_ms);
+            turn.spawn(async move { patiently(store.put_agent(record, ttl_ms)).await }, |_, put, _| {
+                if let Err(error) = put {
+                    tracing::debug!(%error, "an agent could not be recorded again");
+                }
+            });
+        }
+    }
+
     fn forget_silent(&mut self) {
-        let ttl = Duration::from_millis(self.parts.heartbeat_ttl_ms);
+        let ttl = self.ttl();
         self.agents.retain(|agent, alive| {
             let is_alive = alive.heard.elapsed() < ttl;
             if !is_alive {
-                tracing::warn!(agent = %agent, ttl_ms = self.parts.heartbeat_ttl_ms, "an agent fell silent");
+                tracing::warn!(agent = %agent, ttl_ms = ttl.as_millis(), "an agent fell silent");
             }
             is_alive
         });
-        self.tell_roster();
     }
 
     /// Attempts that show no progress: those in a model call are asked after, the others end.
@@ -110,10 +217,12 @@ impl Behaviour for Registry {
     const KIND: &'static str = "registry";
 
     fn started(&mut self, turn: &mut Turn<'_, Self>) {
-        // A crash must not empty the roster that the masters see: it holds until heartbeats would have come.
-        let ttl = Duration::from_millis(self.parts.heartbeat_ttl_ms);
-        turn.later(ttl, move |_, turn| {
-            turn.every(ttl / 6, |registry, _| registry.forget_silent());
+        self.keep_learning(turn);
+        self.keep_looking_at_strangers(turn);
+        // A store that cannot be read must not keep out those who join.
+        turn.later(self.ttl(), |registry, turn| {
+            registry.has_learned = true;
+            registry.tell_roster(turn);
         });
     }
 }
@@ -133,11 +242,10 @@ impl Handle<Register> for Registry {
             }
             patiently(parts.store.put_agent(record, parts.heartbeat_ttl_ms)).await
         };
-        turn.spawn(recorded, move |registry, recorded, _| {
+        turn.spawn(recorded, move |registry, recorded, turn| {
             if recorded.is_ok() {
-                let agent = declaration.agent.clone();
-                registry.agents.insert(agent, Alive { declaration, heard: Instant::now() });
-                registry.tell_roster();
+                registry.heard(declaration);
+                registry.tell_roster(turn);
             }
             reply.send(recorded.map_err(unavailable));
         });
@@ -149,7 +257,7 @@ impl Handle<Deregister> for Registry {
         let Deregister(agent) = message;
         if self.agents.remove(&agent).is_some() {
             tracing::info!(agent = %agent, "an agent left");
-            self.tell_roster();
+            self.tell_roster(turn);
         }
         let store = self.parts.store.clone();
         let removed = async move { patiently(store.remove_agent(&agent)).await };
@@ -160,11 +268,11 @@ impl Handle<Deregister> for Registry {
 impl Handle<Heartbeat> for Registry {
     fn handle(&mut self, beat: Heartbeat, _: CallContext, reply: Reply<Heartbeat>, turn: &mut Turn<'_, Self>) {
         let known = self.agents.get_mut(&beat.agent).filter(|alive| alive.declaration.incarnation == beat.incarnation);
-        let is_known = known.is_some();
-        let active = u32::try_from(beat.active.len()).unwrap_or(u32::MAX);
-        let record = known.map(|alive| {
+        let declaration = known.map(|alive| {
             alive.heard = Instant::now();
-            record(&alive.declaration, self.parts.store.now(), beat.load, active)
+            alive.heard_here = Some(alive.heard);
+            alive.unreachable_since = None;
+            alive.declaration.clone()
         });
         self.look_into_stalls(&beat.active, turn);
         let parts = self.parts.clone();
@@ -172,17 +280,48 @@ impl Handle<Heartbeat> for Registry {
             // The leases first, and whatever becomes of the rest: what lives must not be ended because a record of it
             // could not be written, nor because its agent has signed off and finishes what it has.
             let gone = patiently(parts.store.renew(leases(&beat), parts.heartbeat_ttl_ms)).await;
-            if let Some(record) = record
-                && let Err(error) = patiently(parts.store.put_agent(record, parts.heartbeat_ttl_ms)).await
-            {
-                tracing::warn!(agent = %beat.agent, %error, "an agent's record could not be written");
+            let declaration = match declaration {
+                Some(declaration) => Some(declaration),
+                // It may have joined at another master a moment ago.
+                None => recorded(&*parts.store, &beat).await,
+            };
+            if let Some(declaration) = &declaration {
+                let active = u32::try_from(beat.active.len()).unwrap_or(u32::MAX);
+                let record = record(declaration, parts.store.now(), beat.load, active);
+                if let Err(error) = patiently(parts.store.put_agent(record, parts.heartbeat_ttl_ms)).await {
+                    tracing::warn!(agent = %beat.agent, %error, "an agent's record could not be written");
+                }
             }
-            gone
+            (gone, declaration)
         };
-        turn.spawn(renewed, move |_, renewed, _| {
+        turn.spawn(renewed, move |registry, (gone, declaration), turn| {
+            let known = declaration.is_some();
+            if let Some(declaration) = declaration.filter(|known| !registry.agents.contains_key(&known.agent)) {
+                registry.heard(declaration);
+            }
+            registry.tell_roster(turn);
             let drop = |gone: Vec<_>| gone.into_iter().map(dropped).collect();
-            let answer = renewed.map(|gone| HeartbeatAnswer { drop: drop(gone), known: is_known });
-            reply.send(answer.map_err(unavailable));
+            reply.send(gone.map(|gone| HeartbeatAnswer { drop: drop(gone), known }).map_err(unavailable));
+        });
+    }
+}
+
+impl Handle<Unreachable> for Registry {
+    fn handle(&mut self, message: Unreachable, _: CallContext, reply: Reply<Unreachable>, turn: &mut Turn<'_, Self>) {
+        let Unreachable { agent, incarnation } = message;
+        reply.send(());
+        let known = self.agents.get_mut(&agent).filter(|alive| alive.declaration.incarnation == incarnation);
+        let Some(alive) = known.filter(|alive| alive.unreachable_since.is_none()) else { return };
+        alive.unreachable_since = Some(Instant::now());
+        tracing::warn!(agent = %agent, "nobody listens where an agent was reached: it gets no work until it is heard");
+        self.tell_roster(turn);
+        // Its process is gone, and with it whatever it held.
+        let store = self.parts.store.clone();
+        let expired = async move { patiently(store.expire_leases_of(&agent, &incarnation)).await };
+        turn.spawn(expired, |_, expired, _| {
+            if let Err(error) = expired {
+                tracing::warn!(%error, "the leases of an agent that is gone could not be ended; they run out");
+            }
         });
     }
 }
@@ -209,6 +348,13 @@ fn dropped((key, lease): (TaskKey, Lease)) -> DropAttempt {
 
 fn unavailable(error: StoreError) -> RegistryError {
     RegistryError::StoreUnavailable(error.to_string().into())
+}
+
+/// What the store has of the life of an agent that a heartbeat is of.
+async fn recorded(store: &dyn Store, beat: &Heartbeat) -> Option<Declaration> {
+    let records = patiently(store.agents()).await.ok()?;
+    let declared = records.into_iter().map(|record| record.declaration);
+    declared.into_iter().find(|known| known.agent == beat.agent && known.incarnation == beat.incarnation)
 }
 
 /// Ends an attempt that stalls, unless the gateway knows the model call that it waits for.

@@ -1,6 +1,10 @@
 //! What can be typed. Flags that are settings are only collected here: their values are checked where all settings are,
 //! and their variables are read there, too.
 
+mod serve;
+
+pub use serve::ServeArgs;
+
 use callboard::settings::Overrides;
 use clap::{Args, Parser, Subcommand};
 use serde_json::{Map, Value};
@@ -135,6 +139,9 @@ pub struct DemoArgs {
     /// The question
     #[arg(value_name = "OBJECTIVE", default_value = "What happens to a task when the process is killed?")]
     pub objective: String,
+    /// Split it over processes of this machine: Redis, a gateway, two masters, a worker for each agent
+    #[arg(long, conflicts_with = "store")]
+    pub distributed: bool,
     #[command(flatten)]
     pub team: TeamArgs,
 }
@@ -171,44 +178,6 @@ pub struct RunArgs {
 
 fn json_object(text: &str) -> Result<Map<String, Value>, String> {
     serde_json::from_str(text).map_err(|error| format!("it is no JSON object ({error})"))
-}
-
-/// `serve`.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Prints `listening on http://ADDRESS` once tasks are taken. SIGTERM or Ctrl-C drains: nothing new is taken, what runs
-may finish for CALLBOARD_DRAIN_GRACE (20s), the rest is handed back and goes on after the restart; exit 0. A second
-signal ends at once (130 or 143). More settings are read from CALLBOARD_* variables and --config.
-
-Examples:
-  callboard serve
-  callboard serve --listen 127.0.0.1:0 --store memory: --provider mock --mock-latency 50ms
-  CALLBOARD_API_KEYS=s3cret=acme callboard serve --listen 0.0.0.0:8000")]
-pub struct ServeArgs {
-    /// Where to listen; port 0 takes any free one [CALLBOARD_LISTEN, default 127.0.0.1:8000]
-    #[arg(long, value_name = "ADDRESS")]
-    pub listen: Option<String>,
-    /// What runs here: all [CALLBOARD_ROLE]
-    #[arg(long, value_name = "ROLE")]
-    pub role: Option<String>,
-    /// Seconds that POST /task waits when the client does not say [CALLBOARD_TASK_WAIT, default 0]
-    #[arg(long, value_name = "SECONDS")]
-    pub task_wait: Option<String>,
-    /// Let everybody in who reaches the listener [CALLBOARD_INSECURE]
-    #[arg(long)]
-    pub insecure: bool,
-    #[command(flatten)]
-    pub team: TeamArgs,
-}
-
-impl ServeArgs {
-    /// The settings that were typed.
-    pub fn overrides(&self) -> Overrides {
-        let insecure = self.insecure.then(|| "true".to_owned());
-        let own =
-            [("listen", &self.listen), ("role", &self.role), ("task_wait", &self.task_wait), ("insecure", &insecure)];
-        [typed(own), self.team.overrides()].concat()
-    }
 }
 
 /// How a benchmark reaches the master.

@@ -44,7 +44,17 @@ pub async fn ask(
     question: &Question,
     interrupted: &CancellationToken,
 ) -> Result<Answer<Pipeline>, Exit> {
-    let id = client.submit(&question.body(), Duration::ZERO).await?.read.task_id;
+    ask_at(client, client, question, interrupted).await
+}
+
+/// The same, handed in at one server and watched at another that has the same store.
+pub async fn ask_at(
+    taker: &Client,
+    client: &Client,
+    question: &Question,
+    interrupted: &CancellationToken,
+) -> Result<Answer<Pipeline>, Exit> {
+    let id = taker.submit(&question.body(), Duration::ZERO).await?.read.task_id;
     let mut progress = Progress::new();
     let ended = {
         let following = follow(client, &id, |event| progress.show(event));

@@ -1,6 +1,8 @@
 //! `callboard demo`: the whole thing without any preparation, with a word about what is to be seen. Everything it shows
 //! is real: the agents, the store, the HTTP API.
 
+mod distributed;
+
 use super::answer::answer;
 use super::args::DemoArgs;
 use super::ask::{Question, ask, verdict};
@@ -14,6 +16,10 @@ use tokio_util::sync::CancellationToken;
 
 /// Runs it.
 pub fn demo(args: &DemoArgs, environment: &Environment) -> Outcome {
+    if args.distributed {
+        let output = distributed::distributed(args, environment)?;
+        return print(&answer(&output));
+    }
     let settings = settings(&args.team, Vec::new(), environment, Talk::Quiet)?;
     let place = format!("its store is {}", settings.store);
     let objective = args.objective.clone();

@@ -82,9 +82,11 @@ impl From<SettingsError> for Exit {
 impl From<StartError> for Exit {
     fn from(error: StartError) -> Self {
         let code = match error {
-            StartError::Team(_) => Code::Settings,
+            StartError::Team(_) | StartError::Url(_) => Code::Settings,
             StartError::Store(_) | StartError::Listen { .. } => Code::Unavailable,
-            StartError::Watchdog(_) | StartError::Thread(_) | StartError::Agents { .. } => Code::Internal,
+            StartError::Watchdog(_) | StartError::Thread(_) | StartError::Client(_) | StartError::Agents { .. } => {
+                Code::Internal
+            }
         };
         Self::new(code, error.to_string())
     }

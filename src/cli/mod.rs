@@ -16,6 +16,7 @@
 //! | `client`, `sse`, `wire`, `follow` | how the API is spoken |
 //! | `ask`, `progress`, `answer` | one question: handing it in, watching it, showing the answer |
 //! | `output`, `clean`, `table` | how things are printed |
+//! | `split` | a split system as processes of this machine |
 //! | `signals` | Ctrl-C and SIGTERM |
 
 pub mod agents;
@@ -47,6 +48,7 @@ mod host;
 mod output;
 mod progress;
 mod signals;
+mod split;
 mod sse;
 mod store;
 mod table;

@@ -6,10 +6,13 @@ use super::environment::{Environment, Talk};
 use super::exit::{Exit, Outcome};
 use super::output::print;
 use super::signals::{Hangups, Signals};
+use callboard::actors::ChildDown;
 use callboard::actors::run;
-use callboard::node::{Callboard, Serve, StartError};
+use callboard::node::{Callboard, Changes, Outpost, Serve, StartError};
 use callboard::settings::Settings;
-use callboard::team::{Kinds, Team};
+use callboard::store::StoreError;
+use callboard::team::{Kinds, Team, TeamError};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// How long what runs may finish after a failure that no supervisor could take: long enough to hand it back.
@@ -22,7 +25,7 @@ pub fn serve(args: &ServeArgs, environment: &Environment) -> Outcome {
     let whole = async {
         let mut signals = Signals::listen()?;
         let callboard = tokio::select! {
-            started = Callboard::start(&settings, team, Serve::Http) => started?,
+            started = Process::start(&settings, team) => started?,
             signal = signals.next() => signal.exit_at_once(),
         };
         stay(callboard, &settings, &mut signals).await
@@ -30,9 +33,60 @@ pub fn serve(args: &ServeArgs, environment: &Environment) -> Outcome {
     run(whole).map_err(|error| Exit::internal(format!("the runtime cannot be started: {error}")))?
 }
 
-async fn stay(mut callboard: Callboard, settings: &Settings, signals: &mut Signals) -> Outcome {
+/// What runs: a process with a master, or one for a master elsewhere.
+enum Process {
+    Callboard(Box<Callboard>),
+    Outpost(Box<Outpost>),
+}
+
+impl Process {
+    async fn start(settings: &Settings, team: Team) -> Result<Self, StartError> {
+        if settings.roles.master {
+            Ok(Self::Callboard(Box::new(Callboard::start(settings, team, Serve::Http).await?)))
+        } else {
+            Ok(Self::Outpost(Box::new(Outpost::start(settings, team).await?)))
+        }
+    }
+
+    fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Callboard(callboard) => callboard.address(),
+            Self::Outpost(outpost) => Some(outpost.address()),
+        }
+    }
+
+    fn team(&self) -> &Team {
+        match self {
+            Self::Callboard(callboard) => callboard.team(),
+            Self::Outpost(outpost) => outpost.team(),
+        }
+    }
+
+    async fn failed(&mut self) -> ChildDown {
+        match self {
+            Self::Callboard(callboard) => callboard.failed().await,
+            Self::Outpost(outpost) => outpost.failed().await,
+        }
+    }
+
+    async fn reload(&mut self, settings: &Settings, kinds: &Kinds) -> Result<Changes, TeamError> {
+        match self {
+            Self::Callboard(callboard) => callboard.reload(settings, kinds).await,
+            Self::Outpost(outpost) => outpost.reload(settings, kinds).await,
+        }
+    }
+
+    async fn stop(self, grace: Duration) -> Result<(), StoreError> {
+        match self {
+            Self::Callboard(callboard) => callboard.stop(grace).await,
+            Self::Outpost(outpost) => outpost.stop(grace).await,
+        }
+    }
+}
+
+async fn stay(mut callboard: Process, settings: &Settings, signals: &mut Signals) -> Outcome {
     if let Some(address) = callboard.address() {
-        tracing::info!(%address, store = %settings.store, "ready");
+        tracing::info!(%address, roles = %settings.roles, store = %settings.store, "ready");
         print(&format!("listening on http://{address}"))?;
     }
     let mut hangups = Hangups::listen()?;

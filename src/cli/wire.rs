@@ -35,6 +35,13 @@ impl Pipeline {
     }
 }
 
+/// Whether a server takes tasks, and somebody is there for each of their stages.
+#[derive(Debug, Deserialize)]
+pub struct Ready {
+    /// `ready`, or `degraded`.
+    pub status: String,
+}
+
 /// A step's output.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]

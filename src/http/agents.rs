@@ -75,7 +75,7 @@ fn agent(record: &AgentRecord) -> Agent<'_> {
 }
 
 /// A URL without its user part, in which workers may carry their token.
-fn without_user(url: &str) -> String {
+pub(super) fn without_user(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);

@@ -1,6 +1,7 @@
-//! API keys: who a caller is, and so whose tasks it sees. Keys are kept as digests only, so nothing here can show one.
+//! Who a caller is: a client with an API key, and so whose tasks it sees, or one of Callboard's own processes with the
+//! internal token. Nothing here can show a key or a token.
 
-use super::Api;
+use super::Site;
 use super::error::ApiError;
 use crate::task::{InvalidId, Tenant};
 use actix_web::http::header::{AUTHORIZATION, HeaderMap};
@@ -12,6 +13,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::future::{Ready, ready};
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// The keys that open the public API, each with its tenant.
 #[derive(Clone)]
@@ -37,6 +39,27 @@ pub enum InvalidKeys {
     #[error("entry {0} of the API keys repeats an earlier key: each key belongs to one tenant")]
     Twice(usize),
 }
+
+/// What Callboard's own processes show each other. It cannot be printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct InternalToken(Arc<str>);
+
+/// What a call between Callboard's own processes must show at a listener.
+#[derive(Debug, Clone, Default)]
+pub enum TokenRule {
+    /// Nothing: only this machine reaches the listener, or everybody is let in.
+    #[default]
+    Free,
+    /// This token.
+    Required(InternalToken),
+    /// No token is configured, and other machines reach the listener: no call can be right.
+    Closed,
+}
+
+/// One of Callboard's own processes, or a worker in any language. As a handler's argument it demands the internal token,
+/// where that is required.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Colleague;
 
 /// Whoever sent a request. As a handler's argument it demands a key, where keys are configured.
 #[derive(Debug, Clone)]
@@ -113,15 +136,65 @@ impl FromRequest for Caller {
     type Future = Ready<Result<Self, ApiError>>;
 
     fn from_request(request: &HttpRequest, _payload: &mut dev::Payload) -> Self::Future {
-        let api = request.app_data::<web::Data<Api>>();
-        let keys = api.map(|api| api.options.keys.as_ref());
+        let site = request.app_data::<web::Data<Site>>();
+        let keys = site.map(|site| site.options.keys.as_ref());
         ready(match keys {
-            None => Err(ApiError::internal("the api is not part of this app")),
+            None => Err(ApiError::internal("the site is not part of this app")),
             Some(None) => Ok(Self { tenant: Tenant::default() }),
             Some(Some(keys)) => presented(request.headers())
                 .and_then(|key| keys.tenant_of(&key).cloned())
                 .map(|tenant| Self { tenant })
                 .ok_or_else(ApiError::unauthorized),
+        })
+    }
+}
+
+// === impl InternalToken ===
+
+impl InternalToken {
+    /// A token from its text; none when there is none in it.
+    pub fn new(text: &str) -> Option<Self> {
+        let text = text.trim();
+        (!text.is_empty()).then(|| Self(text.into()))
+    }
+
+    /// The header that shows it.
+    pub(super) fn bearer(&self) -> String {
+        format!("Bearer {}", self.0)
+    }
+
+    fn is(&self, presented: &[u8]) -> bool {
+        is_equal(&fingerprint(self.0.as_bytes()), &fingerprint(presented))
+    }
+}
+
+impl fmt::Debug for InternalToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("InternalToken(***)")
+    }
+}
+
+// === impl Colleague ===
+
+impl FromRequest for Colleague {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _payload: &mut dev::Payload) -> Self::Future {
+        let site = request.app_data::<web::Data<Site>>();
+        let shown = || presented(request.headers());
+        ready(match site.map(|site| &site.options.internal) {
+            None => Err(ApiError::internal("the site is not part of this app")),
+            Some(TokenRule::Free) => Ok(Self),
+            Some(TokenRule::Required(token)) if shown().is_some_and(|shown| token.is(&shown)) => Ok(Self),
+            Some(TokenRule::Required(_)) => Err(ApiError::not_a_colleague(
+                "this call is for Callboard's own processes: send `Authorization: Bearer <token>` with the \
+                 CALLBOARD_INTERNAL_TOKEN of this deployment, or that as the password of HTTP Basic",
+            )),
+            Some(TokenRule::Closed) => Err(ApiError::not_a_colleague(
+                "this call is for Callboard's own processes, and this server has no CALLBOARD_INTERNAL_TOKEN that \
+                 could be shown: set one on all of them",
+            )),
         })
     }
 }
@@ -173,6 +246,14 @@ mod tests {
         assert_eq!(refusal("k1=a,k2=b,k1=c"), InvalidKeys::Twice(3));
         assert!(matches!(refusal("secret=a\u{7}b"), InvalidKeys::Tenant(1, _)));
         assert!(!refusal("k1=a,secret").to_string().contains("secret"));
+    }
+
+    #[test]
+    fn a_token_is_compared_whole_and_never_shown() {
+        let token = InternalToken::new(" s3cret ").unwrap();
+        assert!(token.is(b"s3cret") && !token.is(b"s3cre") && !token.is(b""));
+        assert_eq!(format!("{:?}", TokenRule::Required(token)), "Required(InternalToken(***))");
+        assert_eq!(InternalToken::new("  "), None);
     }
 
     #[test]

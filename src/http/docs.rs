@@ -30,7 +30,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
     responses((status = OK, description = "This page", body = String, content_type = "text/html"),
         (status = NOT_MODIFIED, description = "The client has it already"), Open))]
 pub(super) async fn page(api: web::Data<Api>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
-    let has_keys = api.options.keys.is_some();
+    let has_keys = api.site.options.keys.is_some();
     let page = api.page.get_or_init(|| render(has_keys).map_err(|error| error.to_string().into()));
     let page = page.as_ref().map_err(|error| ApiError::internal(format!("the page cannot be made: {error}")))?;
     let policy = policy();

@@ -55,6 +55,11 @@ impl<'a> From<&'a Failure> for Envelope<'a> {
 }
 
 impl<'a> Envelope<'a> {
+    /// The same with more.
+    pub(super) fn with_details(self, details: Option<&'a serde_json::Map<String, serde_json::Value>>) -> Self {
+        Self { details, ..self }
+    }
+
     /// An error of this code in these words.
     pub(super) fn new(code: ErrorCode, message: &'a str) -> Self {
         Self { code, message, details: None }
@@ -104,6 +109,12 @@ impl ApiError {
         Self { hint: Hint::Challenge, ..error }
     }
 
+    /// Not one of Callboard's own processes.
+    pub(super) fn not_a_colleague(message: &'static str) -> Self {
+        let error = Self::new(StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized, message);
+        Self { hint: Hint::Challenge, ..error }
+    }
+
     /// No such thing.
     pub fn not_found(message: impl Into<Arc<str>>) -> Self {
         Self::new(StatusCode::NOT_FOUND, ErrorCode::NotFound, message)
@@ -133,11 +144,23 @@ impl ApiError {
         Self { hint: Hint::RetryAfter(RETRY_AFTER_S), ..error }
     }
 
+    /// Whom this process asked in the caller's place failed; only edges have such answers.
+    pub(super) fn upstream(status: StatusCode, code: ErrorCode, message: impl Into<Arc<str>>) -> Self {
+        Self::new(status, code, message)
+    }
+
     /// A fault of ours; callers learn no more than that.
     pub fn internal(internal: impl Into<Arc<str>>) -> Self {
         let message = "something went wrong in this server, and its log says what: try again, and tell its operator";
         let error = Self::new(StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::InternalError, message);
         Self { internal: Some(internal.into()), ..error }
+    }
+
+    /// The same error with one more detail for programs.
+    #[must_use]
+    pub(super) fn with_detail(mut self, name: &str, value: &str) -> Self {
+        self.details.get_or_insert_default().insert(name.to_owned(), value.into());
+        self
     }
 
     /// The same error with a word for the log.
@@ -190,6 +213,7 @@ impl From<MasterError> for ApiError {
             MasterError::NotFound(message) => Self::not_found(message),
             MasterError::Overloaded { message, retry_after_s } => Self::overloaded(message, retry_after_s),
             MasterError::StoreUnavailable(why) => store_unavailable(why),
+            MasterError::NoAgent(message) => Self::unavailable(ErrorCode::RoutingError, message),
             MasterError::Draining => draining(),
             MasterError::Internal(why) => Self::internal(why),
         }
@@ -216,6 +240,7 @@ impl From<CallError> for ApiError {
             CallError::Timeout => "no answer in time, and it may still be carried out: send the same again",
             CallError::Crashed => "the master crashed at this and was restarted: send the same again",
             CallError::Unavailable => "the master is not running just now: send the same again in a moment",
+            CallError::Rejected => "the master cannot take this just now: send the same again in a moment",
         };
         // Not 504: there is no upstream, and clients retry a 503 with `Retry-After`.
         Self::unavailable(error.code(), message).because(format!("master: {error}"))

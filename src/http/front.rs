@@ -3,7 +3,7 @@
 
 use super::error::ApiError;
 use super::request::Concerns;
-use super::{Api, Route};
+use super::{Route, Site};
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::{ConnectionType, Method};
@@ -29,7 +29,7 @@ pub(super) async fn front<B: MessageBody + 'static>(
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let started = Instant::now();
     let method = known_method(request.method());
-    let api = request.app_data::<web::Data<Api>>().cloned();
+    let site = request.app_data::<web::Data<Site>>().cloned();
     let answered = AssertUnwindSafe(async move { next.call(request).await }).catch_unwind().await;
     let answered = answered.unwrap_or_else(|panic| Err(ApiError::internal(panic_text(&*panic)).into()));
     let status = match &answered {
@@ -46,10 +46,10 @@ pub(super) async fn front<B: MessageBody + 'static>(
         }
         Err(error) => line.write(None, Some(error)),
     }
-    let Some(api) = api else { return answered.map(ServiceResponse::map_into_boxed_body) };
-    api.metrics.answered(method, route, line.status, started.elapsed());
+    let Some(site) = site else { return answered.map(ServiceResponse::map_into_boxed_body) };
+    site.metrics.answered(method, route, line.status, started.elapsed());
     answered.map(|mut response| {
-        if api.readiness.is_draining() {
+        if site.readiness.is_draining() {
             // The client's next request should find another process.
             response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
         }

@@ -3,7 +3,7 @@
 
 use super::error::{ApiError, draining};
 use super::refusals::{Open, Stored};
-use super::{Api, resource};
+use super::{Api, Site, resource};
 use crate::store::StoreError;
 use crate::task::Capability;
 use actix_web::{HttpResponse, web};
@@ -98,10 +98,20 @@ pub(super) async fn health() -> HttpResponse {
 /// Only a lost store or a drain makes it unready: without agents it still takes tasks, and says `degraded`.
 #[utoipa::path(get, path = "/ready", tag = "operation", operation_id = "read_readiness", security(()),
     responses((status = OK, description = "It takes tasks", body = Ready), Open, Stored))]
-pub(super) async fn ready(api: web::Data<Api>) -> Result<HttpResponse, ApiError> {
-    if api.readiness.is_draining() {
+pub(super) async fn ready(site: web::Data<Site>, api: Option<web::Data<Api>>) -> Result<HttpResponse, ApiError> {
+    if site.readiness.is_draining() {
         return Err(draining());
     }
+    let missing = match api {
+        Some(api) => missing(&api).await?,
+        None => Vec::new(),
+    };
+    let status = if missing.is_empty() { Readily::Ready } else { Readily::Degraded };
+    Ok(HttpResponse::Ok().json(Ready { status, missing_capabilities: missing }))
+}
+
+/// What a master's tasks need and no live agent can do.
+async fn missing(api: &Api) -> Result<Vec<Capability>, ApiError> {
     let asked = async {
         api.store.check().await?;
         api.store.agents().await
@@ -111,7 +121,5 @@ pub(super) async fn ready(api: web::Data<Api>) -> Result<HttpResponse, ApiError>
     let is_live = |wanted: &&Capability| agents.iter().any(|agent| agent.declaration.capabilities.contains(wanted));
     let team = api.team.borrow().clone();
     let needed = team.stages.iter().filter(|stage| !stage.optional).map(|stage| &stage.capability);
-    let missing: Vec<_> = needed.filter(|wanted| !is_live(wanted)).cloned().collect();
-    let status = if missing.is_empty() { Readily::Ready } else { Readily::Degraded };
-    Ok(HttpResponse::Ok().json(Ready { status, missing_capabilities: missing }))
+    Ok(needed.filter(|wanted| !is_live(wanted)).cloned().collect())
 }

@@ -4,7 +4,7 @@
 use super::auth::Caller;
 use super::error::ApiError;
 use super::refusals::Guarded;
-use super::{Api, resource};
+use super::{Api, Site, resource};
 use crate::actors::{NodeState, NodeView};
 use actix_web::{HttpResponse, web};
 use prometheus_client::collector::Collector;
@@ -79,11 +79,15 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
 /// Names, types, labels and meanings are listed in the operations guide, and stay what they are.
 #[utoipa::path(get, path = "/metrics", tag = "operation", operation_id = "read_metrics",
     responses((status = OK, description = "OpenMetrics text", body = String, content_type = OPEN_METRICS), Guarded))]
-pub(super) async fn scrape(_caller: Caller, api: web::Data<Api>) -> Result<HttpResponse, ApiError> {
+pub(super) async fn scrape(
+    _caller: Caller,
+    site: web::Data<Site>,
+    api: Option<web::Data<Api>>,
+) -> Result<HttpResponse, ApiError> {
     let mut live = Registry::with_prefix("callboard");
-    live.register_collector(Box::new(Live(api.clone().into_inner())));
+    live.register_collector(Box::new(Live { site: site.clone().into_inner(), api: api.map(web::Data::into_inner) }));
     let mut text = String::new();
-    let written = encode_all(&mut text, &api.metrics.registry, &live);
+    let written = encode_all(&mut text, &site.metrics.registry, &live);
     written.map_err(|error| ApiError::internal(format!("the metrics cannot be written: {error}")))?;
     Ok(HttpResponse::Ok().content_type(OPEN_METRICS).body(text))
 }
@@ -95,7 +99,10 @@ fn encode_all(text: &mut String, kept: &Registry, live: &Registry) -> fmt::Resul
 }
 
 /// What others count themselves.
-struct Live(Arc<Api>);
+struct Live {
+    site: Arc<Site>,
+    api: Option<Arc<Api>>,
+}
 
 impl fmt::Debug for Live {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -105,18 +112,26 @@ impl fmt::Debug for Live {
 
 impl Collector for Live {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let stats = self.0.store.stats();
-        let watchers = self.0.options.max_watchers.saturating_sub(self.0.watchers.available_permits());
-        gauge(&mut encoder, "open_tasks", "Tasks that have not ended", stats.open_tasks)?;
-        gauge(&mut encoder, "watchers", "Clients that wait for a task or stream its events", watchers as u64)?;
-        counter(&mut encoder, "store_commits", "Commits applied", stats.commits)?;
-        let synced = stats.synced_transactions;
-        counter(&mut encoder, "store_synced_transactions", "Transactions that waited for the disk", synced)?;
-        counter(&mut encoder, "store_fsyncs", "Calls that made the disk write through", stats.fsyncs)?;
+        if let Some(api) = &self.api {
+            encode_api(&mut encoder, api)?;
+        }
         let mut census = Census::default();
-        census.count(&self.0.tree.snapshot());
+        census.count(&self.site.tree.snapshot());
         census.encode(&mut encoder)
     }
+}
+
+/// What a master's store and watchers count.
+fn encode_api(encoder: &mut DescriptorEncoder<'_>, api: &Api) -> fmt::Result {
+    let stats = api.store.stats();
+    let watchers = api.options.max_watchers.saturating_sub(api.watchers.available_permits());
+    gauge(encoder, "open_tasks", "Tasks that have not ended", stats.open_tasks)?;
+    gauge(encoder, "watchers", "Clients that wait for a task or stream its events", watchers as u64)?;
+    counter(encoder, "store_commits", "Commits applied", stats.commits)?;
+    let synced = stats.synced_transactions;
+    counter(encoder, "store_synced_transactions", "Transactions that waited for the disk", synced)?;
+    counter(encoder, "store_fsyncs", "Calls that made the disk write through", stats.fsyncs)?;
+    Ok(())
 }
 
 fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {

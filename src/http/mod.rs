@@ -1,13 +1,15 @@
-//! HTTP, and the only room that names actix-web types: the public API of the master. It reads the store, writes by
-//! messages, and answers everything that is not a success with one envelope.
+//! HTTP, and the only room that names actix-web types: the public API of the master, and the edges by which Callboard's
+//! processes talk. It reads the store, writes by messages, and answers everything that is not a success with one envelope.
 //!
 //! | file | what it holds |
 //! |---|---|
 //! | `server` | listening, stopping |
+//! | `site` | what every listener has, whatever roles run behind it |
 //! | `front` | what every request passes: panics, log, metrics |
 //! | `auth` | API keys, and whose tasks a caller sees |
 //! | `error` | the envelope, and which status each failure has |
 //! | `request` | reading bodies, queries, paths, waits |
+//! | `edge/` | what crosses between processes, one file per edge |
 //! | `task/` | `POST /task`, `GET` and `DELETE /task/{id}`, its result, its events |
 //! | `tasks`, `agents`, `team`, `supervision` | the lists |
 //! | `health`, `metrics` | for operators and their tools |
@@ -18,6 +20,7 @@
 mod agents;
 mod auth;
 mod docs;
+mod edge;
 mod error;
 mod fixed;
 mod front;
@@ -27,20 +30,26 @@ mod openapi;
 mod refusals;
 mod request;
 mod server;
+mod site;
 mod supervision;
 mod task;
 mod tasks;
 mod team;
 mod time;
 
-pub use auth::{ApiKeys, InvalidKeys};
+pub use auth::{ApiKeys, InternalToken, InvalidKeys, TokenRule};
+pub use edge::{
+    ColleagueUrl, DispatchPort, GatewayPort, GenerateEdge, HostedAgent, HttpClient, InvalidNetworks, InvalidUrl, Keys,
+    Networks, NotAllowed, RegisterEdge, RegisterPort, ResultEdge, ResultPort, WorkEdge, WorkPort,
+};
 pub use error::ApiError;
 pub use health::Readiness;
 pub use metrics::Metrics;
-pub use server::{Server, ServerOptions, StopHandle};
+pub use server::{Bound, Server, ServerOptions, StopHandle};
+pub use site::{Site, SiteOptions};
 pub use team::{Reload, TeamAgent, TeamStage, TeamView};
 
-use crate::actors::{ActorRef, Tree};
+use crate::actors::ActorRef;
 use crate::messages::{Cancel, Submit};
 use crate::store::Store;
 use actix_web::body::BoxBody;
@@ -52,15 +61,39 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 
+/// What a listener serves: its site, and the routes of each role that runs behind it.
+#[derive(Clone)]
+pub struct Services {
+    /// What every listener has.
+    pub site: Arc<Site>,
+    /// The master's public API.
+    pub api: Option<Arc<Api>>,
+    /// The edge of those who join a master.
+    pub register: Option<Arc<RegisterPort>>,
+    /// The edge of results to a master.
+    pub result: Option<Arc<ResultPort>>,
+    /// The edge of single steps to a master.
+    pub dispatch: Option<Arc<DispatchPort>>,
+    /// The edge to agents.
+    pub worker: Option<Arc<WorkPort>>,
+    /// The edge to a gateway.
+    pub gateway: Option<Arc<GatewayPort>>,
+}
+
+impl Services {
+    /// A site without any role's routes.
+    pub fn new(site: Arc<Site>) -> Self {
+        Self { site, api: None, register: None, result: None, dispatch: None, worker: None, gateway: None }
+    }
+}
+
 /// What the public API works with.
 pub struct Api {
+    site: Arc<Site>,
     store: Arc<dyn Store>,
     submit: ActorRef<Submit>,
     cancel: ActorRef<Cancel>,
-    tree: Tree,
     options: ApiOptions,
-    readiness: Readiness,
-    metrics: Metrics,
     team: watch::Receiver<Arc<TeamView>>,
     /// One permit for each client that waits for a task or streams its events.
     watchers: Arc<Semaphore>,
@@ -72,8 +105,6 @@ pub struct Api {
 /// The choices of an operator.
 #[derive(Debug, Clone)]
 pub struct ApiOptions {
-    /// Who may call; all, as tenant `default`, when none.
-    pub keys: Option<ApiKeys>,
     /// How long `POST /task` waits for the task when the client does not say.
     pub task_wait: Duration,
     /// The longest wait that a client may ask for.
@@ -84,26 +115,19 @@ pub struct ApiOptions {
     pub heartbeat: Duration,
     /// How many clients may wait for tasks and stream events at once.
     pub max_watchers: usize,
-    /// The largest body, in bytes.
-    pub max_body_bytes: usize,
-    /// How long a body may take to arrive.
-    pub body_timeout: Duration,
-    /// How deep a body's JSON may be nested, at most 120.
-    pub max_json_depth: usize,
+    /// `POST /task` says which steps there are, and runs none.
+    pub is_routing: bool,
 }
 
 impl Default for ApiOptions {
     fn default() -> Self {
         Self {
-            keys: None,
             task_wait: Duration::ZERO,
             max_wait: Duration::from_secs(300),
             answer_within: Duration::from_secs(10),
             heartbeat: Duration::from_secs(15),
             max_watchers: 10_000,
-            max_body_bytes: 2 * 1024 * 1024,
-            body_timeout: Duration::from_secs(60),
-            max_json_depth: 100,
+            is_routing: false,
         }
     }
 }
@@ -111,30 +135,17 @@ impl Default for ApiOptions {
 impl Api {
     /// An API over a store to read from and a master to write through.
     pub fn new(
+        site: Arc<Site>,
         store: Arc<dyn Store>,
         submit: ActorRef<Submit>,
         cancel: ActorRef<Cancel>,
-        tree: Tree,
         options: ApiOptions,
     ) -> Self {
         let watchers = Arc::new(Semaphore::new(options.max_watchers.min(Semaphore::MAX_PERMITS)));
-        let (readiness, metrics) = (Readiness::default(), Metrics::default());
         // Its sender is gone: the team that is shown until there is one never changes.
         let (_, team) = watch::channel(Arc::default());
         let (document, page) = (OnceLock::new(), OnceLock::new());
-        Self { store, submit, cancel, tree, options, readiness, metrics, team, watchers, document, page }
-    }
-
-    /// The same with a readiness that others hold too.
-    #[must_use]
-    pub fn with_readiness(self, readiness: Readiness) -> Self {
-        Self { readiness, ..self }
-    }
-
-    /// The same with metrics that hold the numbers of others too.
-    #[must_use]
-    pub fn with_metrics(self, metrics: Metrics) -> Self {
-        Self { metrics, ..self }
+        Self { site, store, submit, cancel, options, team, watchers, document, page }
     }
 
     /// The same with a team to show. A capability that one of its stages must have and no live agent has makes readiness
@@ -143,37 +154,45 @@ impl Api {
     pub fn with_team(self, team: watch::Receiver<Arc<TeamView>>) -> Self {
         Self { team, ..self }
     }
-
-    /// What tells this API that the process is on its way out.
-    pub fn readiness(&self) -> &Readiness {
-        &self.readiness
-    }
 }
 
 /// The whole app, as the server and tests use it.
 pub fn create_app(
-    api: Arc<Api>,
+    services: Services,
 ) -> App<
     impl ServiceFactory<ServiceRequest, Config = (), Response = ServiceResponse<BoxBody>, Error = Error, InitError = ()>,
 > {
-    App::new().configure(|config| configure(config, api)).wrap(from_fn(front::front))
+    App::new().configure(|config| configure(config, &services)).wrap(from_fn(front::front))
 }
 
-/// The routes of the public API.
-pub fn configure(config: &mut web::ServiceConfig, api: Arc<Api>) {
-    config.app_data(web::Data::from(api));
-    for routes in [
-        task::configure,
-        tasks::configure,
-        agents::configure,
-        team::configure,
-        supervision::configure,
-        health::configure,
-        metrics::configure,
-        openapi::configure,
-        docs::configure,
-    ] {
+/// The routes of what runs here.
+fn configure(config: &mut web::ServiceConfig, services: &Services) {
+    config.app_data(web::Data::from(services.site.clone()));
+    for routes in [health::configure, metrics::configure, supervision::configure] {
         config.configure(routes);
+    }
+    if let Some(api) = &services.api {
+        config.app_data(web::Data::from(api.clone()));
+        for routes in
+            [task::configure, tasks::configure, agents::configure, team::configure, openapi::configure, docs::configure]
+        {
+            config.configure(routes);
+        }
+    }
+    if let Some(port) = &services.register {
+        config.app_data(web::Data::from(port.clone())).configure(edge::configure_register);
+    }
+    if let Some(port) = &services.result {
+        config.app_data(web::Data::from(port.clone())).configure(edge::configure_result);
+    }
+    if let Some(port) = &services.dispatch {
+        config.app_data(web::Data::from(port.clone())).configure(edge::configure_dispatch);
+    }
+    if let Some(port) = &services.worker {
+        config.app_data(web::Data::from(port.clone())).configure(edge::configure_work);
+    }
+    if let Some(port) = &services.gateway {
+        config.app_data(web::Data::from(port.clone())).configure(edge::configure_generate);
     }
     config.default_service(web::to(no_such_path));
 }

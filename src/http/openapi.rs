@@ -70,7 +70,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
     responses((status = OK, description = "This document", body = Object),
         (status = NOT_MODIFIED, description = "The client has it already"), Open))]
 pub(super) async fn description(api: web::Data<Api>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
-    let has_keys = api.options.keys.is_some();
+    let has_keys = api.site.options.keys.is_some();
     let document = api.document.get_or_init(|| match describe(has_keys).to_json() {
         Ok(text) => Ok(Fixed::new(text, "application/json")),
         Err(error) => Err(error.to_string().into()),

@@ -1,7 +1,7 @@
 //! Reading a request at the edge: its body within bounds, its query, the task that its path names, how long it wants to
 //! wait. Whatever does not have the right form ends here, as the envelope.
 
-use super::ApiOptions;
+use super::SiteOptions;
 use super::auth::Caller;
 use super::error::ApiError;
 use crate::task::{TaskId, TaskKey};
@@ -18,7 +18,7 @@ use utoipa::IntoParams;
 const DRAINED: usize = 4;
 
 /// Reads a whole body, up to the limit, within the time that it may take.
-pub(super) async fn body(payload: web::Payload, options: &ApiOptions) -> Result<Vec<u8>, ApiError> {
+pub(super) async fn body(payload: web::Payload, options: &SiteOptions) -> Result<Vec<u8>, ApiError> {
     let read = tokio::time::timeout(options.body_timeout, read(payload, options.max_body_bytes)).await;
     read.unwrap_or_else(|_| Err(ApiError::slow_body()))
 }

@@ -1,10 +1,11 @@
 //! The listener and its threads: binds, serves, and stops within a grace period. What it serves is the app's business.
 
-use super::{Api, Readiness, create_app};
+use super::{Readiness, Services, create_app};
 use actix_web::HttpServer;
 use actix_web::dev;
+use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -62,14 +63,51 @@ const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// What actix may take to stop by itself; ours is the grace period of [`StopHandle::stop`].
 const NEVER_S: u64 = 24 * 3600;
 
+/// An address that was taken. Connections wait until it is served.
+#[derive(Debug)]
+pub struct Bound {
+    listener: TcpListener,
+    addr: SocketAddr,
+}
+
+impl Bound {
+    /// Takes an address.
+    ///
+    /// # Errors
+    /// When it cannot be had.
+    pub fn take(options: &ServerOptions) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(options.addr), Type::STREAM, Some(Protocol::TCP))?;
+        // A process that starts again must not wait for its predecessor's last connections to be forgotten.
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&options.addr.into())?;
+        socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))?;
+        let listener = TcpListener::from(socket);
+        Ok(Self { addr: listener.local_addr()?, listener })
+    }
+
+    /// The address.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+}
+
 impl Server {
-    /// Binds, from inside [`crate::actors::run`].
+    /// Takes an address and serves it, from inside [`crate::actors::run`].
     ///
     /// # Errors
     /// When the address cannot be had.
-    pub fn bind(api: Arc<Api>, options: &ServerOptions) -> io::Result<Self> {
-        let readiness = api.readiness.clone();
-        let server = HttpServer::new(move || create_app(Arc::clone(&api)))
+    pub fn bind(services: Services, options: &ServerOptions) -> io::Result<Self> {
+        Self::serving(Bound::take(options)?, services, options)
+    }
+
+    /// Serves an address that was taken, from inside [`crate::actors::run`].
+    ///
+    /// # Errors
+    /// When the server's threads cannot be started.
+    pub fn serving(bound: Bound, services: Services, options: &ServerOptions) -> io::Result<Self> {
+        let readiness = services.site.readiness.clone();
+        let server = HttpServer::new(move || create_app(services.clone()))
             .workers(options.workers.max(1))
             .backlog(options.backlog)
             // Each worker counts its own.
@@ -81,8 +119,8 @@ impl Server {
             .h1_allow_half_closed(false)
             .shutdown_timeout(NEVER_S)
             .disable_signals()
-            .bind(options.addr)?;
-        let addr = server.addrs().first().copied().unwrap_or(options.addr);
+            .listen(bound.listener)?;
+        let addr = bound.addr;
         let running = server.run();
         let (stop, stopped) = watch::channel(None);
         Ok(Self { addr, running, stop: StopHandle { readiness, stop: Arc::new(stop) }, stopped })

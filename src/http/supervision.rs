@@ -4,7 +4,7 @@
 use super::auth::{ApiKeys, Caller};
 use super::error::ApiError;
 use super::refusals::Guarded;
-use super::{Api, resource};
+use super::{Site, resource};
 use crate::actors::NodeView;
 use actix_web::{HttpResponse, web};
 
@@ -17,9 +17,9 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
 /// Where keys of several tenants exist, names of running steps and words of failures are left out.
 #[utoipa::path(get, path = "/supervision", tag = "team", operation_id = "read_supervision",
     responses((status = OK, description = "The root, and what runs below it", body = NodeView), Guarded))]
-pub(super) async fn tree(_caller: Caller, api: web::Data<Api>) -> Result<HttpResponse, ApiError> {
-    let mut view = api.tree.snapshot();
-    if api.options.keys.as_ref().is_some_and(ApiKeys::has_several_tenants) {
+pub(super) async fn tree(_caller: Caller, site: web::Data<Site>) -> Result<HttpResponse, ApiError> {
+    let mut view = site.tree.snapshot();
+    if site.options.keys.as_ref().is_some_and(ApiKeys::has_several_tenants) {
         redact(&mut view);
     }
     Ok(HttpResponse::Ok().json(view))

@@ -1,6 +1,6 @@
 //! What an agent is told: work, and word that it no longer counts.
 
-use super::{Lane, Message};
+use super::{Lane, Message, StepResult};
 use crate::task::{AgentId, AttemptNo, Capability, Incarnation, Json, StepId, TaskKey};
 use std::sync::Arc;
 
@@ -15,8 +15,8 @@ pub struct Work {
     pub attempt: AttemptNo,
     /// Which agent it was assigned to.
     pub agent: AgentId,
-    /// Which life of it.
-    pub incarnation: Incarnation,
+    /// Which life of it; whichever it is in when none.
+    pub incarnation: Option<Incarnation>,
     /// Milliseconds until the result no longer matters.
     pub deadline_ms: u64,
     /// What is asked of it.
@@ -56,6 +56,15 @@ pub enum WorkReply {
 impl Message for Work {
     const NAME: &'static str = "work";
     type Reply = WorkReply;
+}
+
+/// Do one attempt at one step, and answer with what came out: for whoever waits for it on the spot.
+#[derive(Debug)]
+pub struct Perform(pub Work);
+
+impl Message for Perform {
+    const NAME: &'static str = "perform";
+    type Reply = Result<StepResult, WorkReply>;
 }
 
 /// Stop an attempt, best effort.

@@ -93,6 +93,16 @@ impl Message for Generate {
     type Reply = Result<Generated, ModelError>;
 }
 
+/// Drop a running call, best effort: nobody wants its answer.
+#[derive(Debug, Clone)]
+pub struct DropCall(pub CallId);
+
+impl Message for DropCall {
+    const NAME: &'static str = "drop_call";
+    const LANE: Lane = Lane::Control;
+    type Reply = ();
+}
+
 /// Ask after a running call.
 #[derive(Debug, Clone)]
 pub struct CallStatus(pub CallId);

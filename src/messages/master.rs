@@ -22,6 +22,33 @@ impl Message for Submit {
     type Reply = Result<Submitted, MasterError>;
 }
 
+/// Take one step of the caller's own, outside of any pipeline, if an agent can begin with it now. It is a task of its own.
+#[derive(Debug)]
+pub struct Dispatch {
+    /// The task that it is.
+    pub submission: Submission,
+    /// Its only step.
+    pub step: StepId,
+    /// What an agent must be able to do to take it.
+    pub capability: Capability,
+}
+
+/// Who has a dispatched step, and why.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Dispatched {
+    /// The agent.
+    pub agent: AgentId,
+    /// In words.
+    pub reason: Arc<str>,
+    /// Those that were looked at, with their scores: the higher, the better.
+    pub scores: Vec<(AgentId, f64)>,
+}
+
+impl Message for Dispatch {
+    const NAME: &'static str = "dispatch";
+    type Reply = Result<Dispatched, MasterError>;
+}
+
 /// What became of an attempt.
 #[derive(Debug, Clone)]
 pub enum StepOutcome {
@@ -50,6 +77,8 @@ pub struct StepResult {
     pub attempt: Option<AttemptNo>,
     /// What came out.
     pub outcome: StepOutcome,
+    /// How the agent came to it, step by step, where it says so: JSON objects.
+    pub trace: Vec<Json>,
 }
 
 /// What the master made of an input.
@@ -142,6 +171,9 @@ pub enum MasterError {
     /// The store cannot be written or read just now; nothing was lost.
     #[error("{0}")]
     StoreUnavailable(Arc<str>),
+    /// No agent for a capability is alive.
+    #[error("{0}")]
+    NoAgent(Arc<str>),
     /// The process is on its way out.
     #[error("this process is shutting down: send it to another, or again after the restart")]
     Draining,

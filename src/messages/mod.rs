@@ -1,5 +1,5 @@
-//! Every typed message between actors, with its reply. No actor framework here: a message is data that may one day
-//! cross processes, and whoever sends it cannot tell whether it does.
+//! Every typed message between actors, with its reply. No actor framework here: a message is data that may cross
+//! processes by an edge, and whoever sends it cannot tell whether it does.
 
 mod agent;
 mod dispatcher;
@@ -14,6 +14,7 @@ pub use master::*;
 pub use registry::*;
 
 use crate::task::{AttemptNo, ErrorCode, Priority, Scope, StepId, TaskKey};
+use futures_util::future::BoxFuture;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -25,6 +26,14 @@ pub trait Message: Send + 'static {
     const LANE: Lane = Lane::Work;
     /// What comes back.
     type Reply: Send + 'static;
+}
+
+/// A way to an addressee in another process, for one type of message: what is sent, how it is asked, and what each answer
+/// means. An answer that does not come is no verdict: the message may have been carried out.
+pub trait Edge<M: Message>: Send + Sync + 'static {
+    /// Sends it, and waits for the answer until the context's deadline. Dropped, it lets the other side know where that
+    /// can be done, by closing the connection.
+    fn call(&self, message: M, context: CallContext) -> BoxFuture<'static, Result<M::Reply, CallError>>;
 }
 
 /// The two queues of an addressee; each has its own bound, so a flood of work never keeps a cancel out.
@@ -70,6 +79,9 @@ pub enum CallError {
     /// The addressee's lane is full.
     #[error("the actor has too much to do")]
     Overloaded,
+    /// The addressee cannot take this message, now or ever: it is too large, or not of the form that it knows.
+    #[error("the addressee cannot take this message")]
+    Rejected,
 }
 
 impl CallError {
@@ -80,6 +92,7 @@ impl CallError {
             Self::Crashed => ErrorCode::Crashed,
             Self::Timeout => ErrorCode::Timeout,
             Self::Overloaded => ErrorCode::Overloaded,
+            Self::Rejected => ErrorCode::DispatchFailed,
         }
     }
 }

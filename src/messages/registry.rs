@@ -20,8 +20,12 @@ pub struct Declaration {
     pub profile: Arc<str>,
     /// What it is, for people.
     pub description: Option<Arc<str>>,
-    /// Where it is reached; none when it lives in this process.
+    /// Where it is reached; none when only its own process can.
     pub url: Option<Arc<str>>,
+    /// It knows only the predecessor's part of the contract: it names no life of its own, and shows that it lives by a
+    /// key of its own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub foreign: bool,
 }
 
 /// An agent joins.
@@ -101,12 +105,47 @@ impl Message for Heartbeat {
     type Reply = Result<HeartbeatAnswer, RegistryError>;
 }
 
+/// A foreign agent is alive, and works on these steps, as far as it says. It answers for no attempt by its number.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ForeignBeat {
+    /// Who.
+    pub agent: AgentId,
+    /// Busy slots over slots, 0 to 1.
+    pub load: f64,
+    /// What runs.
+    pub active: Vec<StepId>,
+}
+
+impl Message for ForeignBeat {
+    const NAME: &'static str = "foreign_beat";
+    const LANE: Lane = Lane::Control;
+    type Reply = Result<HeartbeatAnswer, RegistryError>;
+}
+
+/// Nobody listens any more where this life of an agent was reached.
+#[derive(Debug, Clone)]
+pub struct Unreachable {
+    /// Who.
+    pub agent: AgentId,
+    /// Which life of it.
+    pub incarnation: Incarnation,
+}
+
+impl Message for Unreachable {
+    const NAME: &'static str = "unreachable";
+    const LANE: Lane = Lane::Control;
+    type Reply = ();
+}
+
 /// Why the registry did not do what it was asked.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum RegistryError {
     /// The store cannot be reached just now.
     #[error("{0}")]
     StoreUnavailable(Arc<str>),
+    /// It takes no such agent, and says why.
+    #[error("{0}")]
+    Refused(Arc<str>),
 }
 
 /// When an agent was last seen and how it stands, as kept by the store and shown at `GET /agents`.

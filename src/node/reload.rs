@@ -69,7 +69,7 @@ impl Callboard {
         }
         let mut changes = self.staff.employ(&team.members);
         // Before anybody needs them: an optional stage is skipped while nobody can do it.
-        if let Err(error) = self.staff.joined(&team.members).await {
+        if let Err(error) = self.staff.joined(&self.roster).await {
             tracing::warn!(%error, "the new team is not complete yet; it goes on joining");
         }
         changes.other_stages = self.pipeline.send_if_modified(|pipeline| {

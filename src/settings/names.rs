@@ -21,7 +21,7 @@ const fn optional(name: &'static str) -> Setting {
 }
 
 /// All of them.
-pub const SETTINGS: [Setting; 51] = [
+pub const SETTINGS: [Setting; 63] = [
     setting("listen", "127.0.0.1:8000"),
     setting("store", "sqlite:./callboard.db"),
     setting("durability", "relaxed"),
@@ -40,6 +40,18 @@ pub const SETTINGS: [Setting; 51] = [
     setting("predecessor_keys", "true"),
     setting("predecessor_ttl", "7days"),
     setting("role", "all"),
+    setting("master_mode", "pipeline"),
+    setting("master_url", ""),
+    setting("callback_url", ""),
+    setting("gateway_url", ""),
+    setting("gateway_timeout", "60s"),
+    setting("public_url", ""),
+    Setting { name: "internal_token", default: Some(""), is_secret: true },
+    setting("worker_networks", "any"),
+    setting("agent_id", ""),
+    setting("capabilities", ""),
+    setting("ag2_profile", ""),
+    setting("prompt_path", ""),
     optional("docs"),
     optional("team"),
     setting("provider", "extractive"),

@@ -9,8 +9,18 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 /// The predecessor's variables, with the settings that they stand for.
-const ALIASES: [(&str, &str); 5] = [
+const ALIASES: [(&str, &str); 15] = [
     ("LLM_PROVIDER", "provider"),
+    ("MASTER_MODE", "master_mode"),
+    ("MASTER_URL", "master_url"),
+    ("CALLBACK_URL", "callback_url"),
+    ("PUBLIC_URL", "public_url"),
+    ("LLM_GATEWAY_URL", "gateway_url"),
+    ("LLM_GATEWAY_TIMEOUT", "gateway_timeout"),
+    ("AGENT_ID", "agent_id"),
+    ("CAPABILITIES", "capabilities"),
+    ("AG2_PROFILE", "ag2_profile"),
+    ("PROMPT_PATH", "prompt_path"),
     ("REDIS_HOST", "redis_host"),
     ("REDIS_PORT", "redis_port"),
     ("REDIS_PASSWORD", "redis_password"),

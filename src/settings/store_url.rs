@@ -67,6 +67,13 @@ impl FromStr for StoreUrl {
     }
 }
 
+impl StoreUrl {
+    /// Whether other processes can have it open at the same time.
+    pub fn is_shared(&self) -> bool {
+        !matches!(self, Self::Memory | Self::Sqlite(_))
+    }
+}
+
 impl RedisUrl {
     /// A server of which only the host is known.
     pub(super) fn of_host(host: String) -> Self {

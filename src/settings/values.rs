@@ -2,12 +2,13 @@
 //! and what to write. All are looked at, so that all problems are told at once.
 
 mod redis;
+mod roles;
 
 use super::names::find;
 use super::problem::{Problem, SettingsError, Source};
 use super::sources::{Overrides, Sources};
 use super::store_url;
-use super::{HttpLimits, Settings, StoreUrl};
+use super::{HttpLimits, MasterMode, Roles, Settings, StoreUrl};
 use crate::http::ApiKeys;
 use crate::llm::{MockSettings, ProviderKind};
 use crate::store::{Durability, Retention};
@@ -60,13 +61,12 @@ pub fn survey(file: Option<&Path>, environment: &HashMap<String, String>, overri
         let value = match *name {
             _ if is_secret => "***".to_owned(),
             "store" => store_url::shown(&found.text),
-            _ => found.text.clone(),
+            _ => without_user(&found.text),
         };
         Shown { name, value, source: found.source.clone() }
     };
     let values = sources.found.iter().map(shown).collect();
     let mut reading = Reading { sources };
-    reading.refuse_what_is_not_there(environment);
     let settings = reading.settings();
     let problems = reading.sources.problems;
     let settings = match settings {
@@ -74,6 +74,18 @@ pub fn survey(file: Option<&Path>, environment: &HashMap<String, String>, overri
         _ => Err(SettingsError { problems }),
     };
     Survey { values, settings }
+}
+
+/// A value without the user parts of the URLs in it, in which tokens may ride.
+fn without_user(text: &str) -> String {
+    let place = |part: &str| match part.split_once("://") {
+        Some((scheme, rest)) if rest.contains('@') => {
+            let rest = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
+            format!("{scheme}://{rest}")
+        }
+        _ => part.to_owned(),
+    };
+    text.split(',').map(place).collect::<Vec<_>>().join(",")
 }
 
 /// The deepest JSON that may be taken: what is built around it must stay below the 128 levels at which its readers stop.
@@ -124,13 +136,12 @@ impl Reading {
 
     fn settings(&mut self) -> Result<Settings, Noted> {
         // Each is read before any is missed, so that every problem is noted.
-        let listen = self.value("listen", address);
-        let role = self.value("role", |text| match text {
-            "all" => Ok(()),
-            other => Err(format!("there is no role {other:?}: only `all` is there yet")),
-        });
+        let roles = self.parsed::<Roles>("role");
+        let listen = self.listen(&roles);
+        let colleagues = self.colleagues(&roles);
+        let crew = self.crew();
+        let master_mode = self.parsed::<MasterMode>("master_mode");
         let api_keys = self.value("api_keys", keys);
-        let insecure = self.value("insecure", choice);
         let mock = MockSettings::from_text(self.text("mock_latency"), self.text("mock_script"));
         let mock = mock.map_err(|error| {
             let is_latency = matches!(error, crate::llm::MockSettingsError::Latency { .. });
@@ -157,15 +168,24 @@ impl Reading {
         let http_workers = self.parsed_number("http_workers");
         let http = self.http();
         let (docs, team) = (self.path("docs"), self.path("team"));
-        if let (Ok(listen), Ok(None), Ok(false)) = (&listen, &api_keys, &insecure)
+        if let (Ok(listen), Ok(roles), Ok(colleagues)) = (&listen, &roles, &colleagues)
             && !listen.ip().is_loopback()
+            && !colleagues.insecure
         {
-            self.wrong("listen", open(*listen));
+            if roles.master && matches!(api_keys, Ok(None)) {
+                self.wrong("listen", open(*listen));
+            }
+            // A whole Callboard in one process has no colleagues: its edges stay closed.
+            if *roles != Roles::ALL && colleagues.token.is_none() {
+                self.wrong("listen", unguarded(*listen));
+            }
         }
-        role?;
-        insecure?;
         let (store, redis) = store?;
         Ok(Settings {
+            roles: roles?,
+            colleagues: colleagues?,
+            crew: crew?,
+            master_mode: master_mode?,
             listen: listen?,
             store,
             redis,
@@ -260,21 +280,6 @@ impl Reading {
         });
         Ok(Retention { age: age?, count: count? })
     }
-
-    fn refuse_what_is_not_there(&mut self, environment: &HashMap<String, String>) {
-        let of = |variable: &str| Source::Variable(variable.to_owned());
-        let mut refuse = |variable: &str, fault: String| {
-            self.sources.problems.push(Problem { setting: None, source: of(variable), fault });
-        };
-        match environment.get("MASTER_MODE").map(String::as_str) {
-            None | Some("" | "pipeline") => {}
-            Some("routing") => refuse(
-                "MASTER_MODE",
-                "MASTER_MODE=routing is not there yet: unset it, or set MASTER_MODE=pipeline".to_owned(),
-            ),
-            Some(other) => refuse("MASTER_MODE", format!("there is no mode {other:?}: use pipeline")),
-        }
-    }
 }
 
 // === Texts to values ===
@@ -289,6 +294,23 @@ fn open(listen: SocketAddr) -> String {
         "the listener {listen} can be reached from other machines: set CALLBOARD_API_KEYS=key=tenant,… so that callers \
          must show a key, listen on 127.0.0.1, or say --insecure to let everybody in"
     )
+}
+
+fn unguarded(listen: SocketAddr) -> String {
+    format!(
+        "the listener {listen} can be reached from other machines: set CALLBOARD_INTERNAL_TOKEN to the same secret on \
+         all processes, so that they know each other, listen on 127.0.0.1, or say --insecure to let everybody in"
+    )
+}
+
+/// A length of time that may be a bare number of seconds, as the predecessor writes it.
+fn seconds_or_duration(text: &str) -> Result<Duration, String> {
+    let seconds = text.trim().parse::<f64>().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    match seconds {
+        Some(Duration::ZERO) => Err("it must be more than nothing".to_owned()),
+        Some(seconds) => Ok(seconds),
+        None => duration(text, Duration::from_millis(1)),
+    }
 }
 
 fn keys(text: &str) -> Result<Option<ApiKeys>, String> {

@@ -102,6 +102,11 @@ impl Index {
         self.holders.values().flatten().cloned().collect()
     }
 
+    /// Those of one agent.
+    pub fn leases_of(&self, agent: &AgentId) -> Vec<Held> {
+        self.holders.get(agent).into_iter().flatten().cloned().collect()
+    }
+
     /// Lets the leases that stand run until then, and gives back the others.
     pub fn renew(&mut self, leases: Vec<Held>, until: At) -> Vec<Held> {
         leases.into_iter().filter(|held| !self.leases.postpone(held, until)).collect()

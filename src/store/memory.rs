@@ -13,7 +13,7 @@ use super::{
     Balance, Clock, Commit, Committed, DuePage, ExportPage, ExportPlace, ExportQuery, Imported, ListPage, ListQuery,
     Listed, Record, Removed, Reservation, RetentionQuery, Spend, Stats, Store, StoreError, StoreFuture, Waiting,
 };
-use crate::messages::AgentRecord;
+use crate::messages::{AgentRecord, ForeignBeat};
 use crate::task::{
     AgentId, At, CallId, Capability, CommitId, Digest, Event, IdempotencyKey, Incarnation, Json, Lease, Scope, Status,
     Task, TaskId, TaskKey, Tenant, Timer,
@@ -143,6 +143,11 @@ impl Store for MemoryStore {
         self.tasks(move |tasks, _| Ok(tasks.kept.get(&key).map(|kept| kept.task.clone())))
     }
 
+    fn key_of(&self, id: &TaskId) -> StoreFuture<'_, Option<TaskKey>> {
+        let id = id.clone();
+        self.tasks(move |tasks, _| Ok(tasks.ids.get(&id).cloned()))
+    }
+
     fn payload(&self, key: &TaskKey, name: &str) -> StoreFuture<'_, Option<Json>> {
         let (key, name) = (key.clone(), name.to_owned());
         self.tasks(move |tasks, _| Ok(tasks.kept.get(&key).and_then(|kept| kept.payloads.get(name.as_str()).cloned())))
@@ -186,6 +191,11 @@ impl Store for MemoryStore {
         self.tasks(|tasks, _| Ok(tasks.index.leases()))
     }
 
+    fn leases_of(&self, agent: &AgentId) -> StoreFuture<'_, Vec<(TaskKey, Lease)>> {
+        let agent = agent.clone();
+        self.tasks(move |tasks, _| Ok(tasks.index.leases_of(&agent)))
+    }
+
     fn renew(&self, leases: Vec<(TaskKey, Lease)>, ttl_ms: u64) -> StoreFuture<'_, Vec<(TaskKey, Lease)>> {
         self.tasks(move |tasks, now| Ok(tasks.index.renew(leases, now.plus(ttl_ms))))
     }
@@ -209,6 +219,10 @@ impl Store for MemoryStore {
 
     fn agents(&self) -> StoreFuture<'_, Vec<AgentRecord>> {
         self.beside(|beside, now| beside.roster.live(now))
+    }
+
+    fn foreign_beats(&self) -> StoreFuture<'_, Vec<ForeignBeat>> {
+        self.beside(|_, _| Vec::new())
     }
 
     fn capabilities_seen(&self) -> StoreFuture<'_, Vec<(Capability, At)>> {

@@ -25,10 +25,10 @@ pub use transfer::{
     TaskRecord, Totals, Unsound,
 };
 
-use crate::messages::AgentRecord;
+use crate::messages::{AgentRecord, ForeignBeat};
 use crate::task::{
     AgentId, At, CallId, Capability, CommitId, Digest, Effects, Event, IdempotencyKey, Incarnation, Json, Lease,
-    Priority, QueueEntry, Scope, Status, Task, TaskKey, Tenant, Timer,
+    Priority, QueueEntry, Scope, Status, Task, TaskId, TaskKey, Tenant, Timer,
 };
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
@@ -53,6 +53,10 @@ pub trait Store: Send + Sync + 'static {
 
     /// A task's folded state.
     fn load(&self, key: &TaskKey) -> StoreFuture<'_, Option<Arc<Task>>>;
+
+    /// The key of the task with this id, whoever's it is: ids are unique over all tenants, and other processes name tasks
+    /// without their tenant.
+    fn key_of(&self, id: &TaskId) -> StoreFuture<'_, Option<TaskKey>>;
 
     /// A payload that is kept beside its task.
     fn payload(&self, key: &TaskKey, name: &str) -> StoreFuture<'_, Option<Json>>;
@@ -84,6 +88,9 @@ pub trait Store: Send + Sync + 'static {
     /// All leases that stand, whether they run or have run out.
     fn leases(&self) -> StoreFuture<'_, Vec<(TaskKey, Lease)>>;
 
+    /// Those of one agent, in all its lives.
+    fn leases_of(&self, agent: &AgentId) -> StoreFuture<'_, Vec<(TaskKey, Lease)>>;
+
     /// Lets leases run for `ttl_ms` from now; answers those that no longer stand. Not a commit and not synced.
     fn renew(&self, leases: Vec<(TaskKey, Lease)>, ttl_ms: u64) -> StoreFuture<'_, Vec<(TaskKey, Lease)>>;
 
@@ -100,6 +107,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// The live agents, by name.
     fn agents(&self) -> StoreFuture<'_, Vec<AgentRecord>>;
+
+    /// What foreign agents' own keys say, where this store is one that they write to; otherwise nothing.
+    fn foreign_beats(&self) -> StoreFuture<'_, Vec<ForeignBeat>>;
 
     /// When an agent for each capability was last recorded.
     fn capabilities_seen(&self) -> StoreFuture<'_, Vec<(Capability, At)>>;

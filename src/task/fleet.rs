@@ -244,6 +244,18 @@ impl Fleet {
     }
 }
 
+impl Fleet {
+    /// Every live agent for a capability with its score, whether or not it has a free slot.
+    pub fn scores(&self, capability: &Capability) -> Vec<(AgentId, f64)> {
+        let agents = self.trades.get(capability).map_or(&[][..], |trade| &trade.agents);
+        let of = |agent: &AgentId| {
+            let member = self.members.get(agent)?;
+            Some((agent.clone(), score(member.slots.saturating_sub(member.busy), member, false)))
+        };
+        agents.iter().filter_map(of).collect()
+    }
+}
+
 /// How well an agent suits; higher is better.
 fn score(free: u32, member: &Member, failed_this: bool) -> f64 {
     let share = f64::from(free) / f64::from(member.slots.max(1));

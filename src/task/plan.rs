@@ -188,6 +188,11 @@ impl Pipeline {
         Self(vec![stage("analyze", false), stage("retrieve", false), stage("evaluate", false), stage("finalize", true)])
     }
 
+    /// What a step for this capability may cost, as in its stage; the default where there is none.
+    pub fn limits(&self, capability: &Capability) -> Limits {
+        self.0.iter().find(|stage| stage.capability == *capability).map(|stage| stage.limits).unwrap_or_default()
+    }
+
     /// The plan for one task: step n is named `<task_id>-P<n>`, n from 1, as in the predecessor.
     ///
     /// # Errors

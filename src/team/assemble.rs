@@ -143,6 +143,10 @@ fn prompt_agent(spec: &AgentSpec, notes: &mut Notes<'_>) -> Option<Arc<dyn Agent
 
 // === Whether the parts fit together ===
 
+/// What to do about a stage without an agent.
+const NOBODY: &str = "give an agent that capability, or say optional = true; elsewhere = true where one joins from another \
+                      process";
+
 fn check(file: &TeamFile, notes: &mut Notes<'_>) {
     // Where something could not be read, what seems to be missing may be what is wrong.
     if !notes.problems.is_empty() {
@@ -160,13 +164,11 @@ fn check(file: &TeamFile, notes: &mut Notes<'_>) {
             quarrel(file, earlier, spec, notes);
         }
     }
-    for stage in file.stages.iter().filter(|stage| !stage.optional) {
+    for stage in file.stages.iter().filter(|stage| !stage.optional && !stage.elsewhere) {
         if !able(file, &stage.capability) {
             let can = file.agents.iter().flat_map(|agent| &agent.capabilities).map(Capability::as_str);
-            let remedy = nearest(stage.capability.as_str(), can).map_or_else(
-                || "give an agent that capability, or say optional = true".to_owned(),
-                |near| format!("did you mean {near}?"),
-            );
+            let remedy = nearest(stage.capability.as_str(), can)
+                .map_or_else(|| NOBODY.to_owned(), |near| format!("did you mean {near}?"));
             notes.wrong(stage.line, format!("stage {}: no agent can do it: {remedy}", stage.capability));
         }
     }

@@ -27,6 +27,8 @@ pub(super) struct StageSpec {
     pub line: usize,
     pub capability: Capability,
     pub optional: bool,
+    /// Whoever does it joins from another process.
+    pub elsewhere: bool,
     pub limits: Choices,
 }
 
@@ -130,9 +132,10 @@ fn stage(mut table: Table<'_>, notes: &mut Notes<'_>) -> Option<StageSpec> {
         table.wrong(notes, line, "it needs a capability, such as capability = \"analyze\"");
     }
     let optional = table.flag("optional", notes);
+    let elsewhere = table.flag("elsewhere", notes);
     let limits = Choices::read(&mut table, notes);
     table.end(notes);
-    Some(StageSpec { line, capability: named?.value, optional, limits })
+    Some(StageSpec { line, capability: named?.value, optional, elsewhere, limits })
 }
 
 fn agent(mut table: Table<'_>, beside: &Beside, own: &[&str], notes: &mut Notes<'_>) -> Option<AgentSpec> {

@@ -6,6 +6,7 @@
 //! | `default.toml` | the default team, a file like any other |
 //! | `table` | reading TOML with the line of everything |
 //! | `file` | what a team's file says |
+//! | `crew` | which of its agents work in a process, and under which names |
 //! | `limits` | time-outs and retries, by stage, agent and team |
 //! | `beside` | the files that a team's file names |
 //! | `assemble` | whether it fits together; the agents |
@@ -13,11 +14,13 @@
 
 mod assemble;
 mod beside;
+mod crew;
 mod file;
 mod limits;
 mod problem;
 mod table;
 
+pub use crew::Berth;
 pub use problem::{Place, Problem, TeamFileError};
 
 use crate::agents::{Agent, CorpusError, PROMPT_FILES, Retriever};

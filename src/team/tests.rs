@@ -57,7 +57,10 @@ fn each_fault_is_told_with_its_line_and_the_remedy() {
         ("nmae = \"x\"\n", "1: there is no key \"nmae\" here: did you mean name?"),
         ("name = \n", "1: this is not TOML: "),
         (AGENT, "1: a task has nothing to pass through: add a [[stages]] with a capability"),
-        (STAGE, "1: stage think: no agent can do it: give an agent that capability, or say optional = true"),
+        (
+            STAGE,
+            "1: stage think: no agent can do it: give an agent that capability, or say optional = true; elsewhere = ",
+        ),
         (
             &format!("[[stages]]\ncapability = \"thnk\"\n{AGENT}"),
             "1: stage thnk: no agent can do it: did you mean think?",
@@ -117,6 +120,13 @@ fn each_fault_is_told_with_its_line_and_the_remedy() {
         let wanted = format!("team.toml:{told}");
         assert!(found.iter().any(|problem| problem.starts_with(&wanted)), "{wanted}\n{found:#?}");
     }
+}
+
+#[test]
+fn a_stage_of_agents_elsewhere_needs_none_here_and_stays_mandatory() {
+    let other = AGENT.replace("think", "write");
+    let team = made(&format!("{STAGE}elsewhere = true\n[[stages]]\ncapability = \"write\"\n{other}")).unwrap();
+    assert_eq!((team.pipeline.0.len(), team.pipeline.0[0].optional, team.members.len()), (2, false, 1));
 }
 
 #[test]

@@ -89,7 +89,7 @@ pub fn work(capability: &str, objective: &str) -> Work {
         step: StepId::trusted("t-1-P1"),
         attempt: AttemptNo(1),
         agent: AgentId::trusted("agent-1"),
-        incarnation: Incarnation::trusted("life-1"),
+        incarnation: Some(Incarnation::trusted("life-1")),
         deadline_ms: 60_000,
         capability: Capability::trusted(capability),
         objective: objective.into(),

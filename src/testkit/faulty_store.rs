@@ -3,13 +3,13 @@
 
 use super::clock::StandStill;
 use super::{Call, StoreFaults, Trouble};
-use crate::messages::AgentRecord;
+use crate::messages::{AgentRecord, ForeignBeat};
 use crate::store::{
     Balance, Commit, Committed, DuePage, ExportPage, ExportPlace, ExportQuery, Imported, ListPage, ListQuery, Record,
     Removed, Reservation, RetentionQuery, Spend, Stats, Store, StoreError, StoreFuture, Waiting,
 };
 use crate::task::{
-    AgentId, At, CallId, Capability, Event, Incarnation, Json, Lease, Scope, Task, TaskKey, Tenant, Timer,
+    AgentId, At, CallId, Capability, Event, Incarnation, Json, Lease, Scope, Task, TaskId, TaskKey, Tenant, Timer,
 };
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -76,6 +76,10 @@ impl Store for FaultyStore {
         self.through(Call::Load, self.store.load(key))
     }
 
+    fn key_of(&self, id: &TaskId) -> StoreFuture<'_, Option<TaskKey>> {
+        self.through(Call::Read, self.store.key_of(id))
+    }
+
     fn payload(&self, key: &TaskKey, name: &str) -> StoreFuture<'_, Option<Json>> {
         self.through(Call::Read, self.store.payload(key, name))
     }
@@ -112,6 +116,10 @@ impl Store for FaultyStore {
         self.through(Call::Read, self.store.leases())
     }
 
+    fn leases_of(&self, agent: &AgentId) -> StoreFuture<'_, Vec<(TaskKey, Lease)>> {
+        self.through(Call::Read, self.store.leases_of(agent))
+    }
+
     fn renew(&self, leases: Vec<(TaskKey, Lease)>, ttl_ms: u64) -> StoreFuture<'_, Vec<(TaskKey, Lease)>> {
         self.through(Call::Renew, self.store.renew(leases, ttl_ms))
     }
@@ -130,6 +138,10 @@ impl Store for FaultyStore {
 
     fn agents(&self) -> StoreFuture<'_, Vec<AgentRecord>> {
         self.through(Call::Read, self.store.agents())
+    }
+
+    fn foreign_beats(&self) -> StoreFuture<'_, Vec<ForeignBeat>> {
+        self.through(Call::Read, self.store.foreign_beats())
     }
 
     fn capabilities_seen(&self) -> StoreFuture<'_, Vec<(Capability, At)>> {

@@ -49,6 +49,7 @@ pages! {
     contributing_works: "CONTRIBUTING.md",
     the_architecture_works: "ARCHITECTURE.md",
     answers_work: "docs/answers.md",
+    agents_in_any_language_work: "docs/any-language.md",
     the_api_works: "docs/api.md",
     concepts_work: "docs/concepts.md",
     the_configuration_works: "docs/configuration.md",

@@ -1,8 +1,8 @@
-//! Runs what a page shows: its `sh` blocks, in order, by one bash in an empty folder. What the page starts in the
+//! Runs what a page shows: its `sh` blocks, in order, by one bash in a folder that holds the examples only. What the page starts in the
 //! background belongs to the bash's process group, and ends with it.
 
 use super::elsewhere::is_elsewhere;
-use super::page::Page;
+use super::page::{Page, root};
 use super::support::{PATIENCE, clean};
 use std::fs::{self, File};
 use std::net::TcpListener;
@@ -54,6 +54,8 @@ impl Printed {
 pub fn run(page: &Page) -> Printed {
     let (folder, notes) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let port = free_port();
+    // What a page runs of the clone without building it.
+    std::os::unix::fs::symlink(root().join("examples"), folder.path().join("examples")).unwrap();
     let script = notes.path().join("page.sh");
     fs::write(&script, text(page, port, notes.path())).unwrap();
     let said = notes.path().join("said");

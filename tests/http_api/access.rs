@@ -1,14 +1,14 @@
 //! Keys and tenants.
 
 use crate::fixture::{Answer, Setup, World, with_world};
-use callboard::http::ApiOptions;
+use callboard::http::SiteOptions;
 use reqwest::Method;
 use serde_json::json;
 use std::sync::{Arc, Mutex};
 
 fn guarded() -> Setup {
     let keys = "acme-key=acme,globex-key=globex".parse().unwrap();
-    Setup { options: ApiOptions { keys: Some(keys), ..ApiOptions::default() }, ..Setup::default() }
+    Setup { site: SiteOptions { keys: Some(keys), ..SiteOptions::default() }, ..Setup::default() }
 }
 
 async fn call(world: &World, method: Method, path: &str, key: &str) -> Answer {

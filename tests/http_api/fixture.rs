@@ -2,7 +2,9 @@
 
 use crate::master::Master;
 use callboard::actors::{Address, Restarts, Spec, Tree, run, spawn_task, supervise};
-use callboard::http::{Api, ApiOptions, Readiness, Server, ServerOptions, StopHandle, TeamView};
+use callboard::http::{
+    Api, ApiOptions, Readiness, Server, ServerOptions, Services, Site, SiteOptions, StopHandle, TeamView,
+};
 use callboard::messages::{CallContext, Receipt, StepOutcome, StepResult};
 use callboard::store::{MemoryStore, Store};
 use callboard::task::{
@@ -19,6 +21,7 @@ pub const NOW: At = At(1_767_225_600_000);
 
 /// What differs between tests.
 pub struct Setup {
+    pub site: SiteOptions,
     pub options: ApiOptions,
     pub team: TeamView,
     /// Who can do what; a stage without anybody waits, or is skipped when it is optional.
@@ -30,6 +33,7 @@ pub struct Setup {
 impl Default for Setup {
     fn default() -> Self {
         Self {
+            site: SiteOptions::default(),
             options: ApiOptions { answer_within: Duration::from_secs(60), ..ApiOptions::default() },
             team: TeamView::default(),
             agents: &[("analyst", "analyze"), ("librarian", "retrieve"), ("judge", "evaluate")],
@@ -46,7 +50,7 @@ pub struct World {
     pub store: Arc<MemoryStore>,
     pub clock: Arc<TestClock>,
     pub master: Address<Master>,
-    pub api: Arc<Api>,
+    pub services: Services,
     pub readiness: Readiness,
     pub stop: StopHandle,
 }
@@ -64,16 +68,17 @@ pub fn with_world(setup: Setup, test: impl AsyncFnOnce(&World)) {
         let master = supervise(&tree.root(), spec.back_off(Duration::from_millis(1), Duration::from_millis(1)));
         let (submit, cancel) = (master.actor_ref(), master.actor_ref());
         let (_, team) = watch::channel(Arc::new(setup.team));
-        let api = Api::new(store.clone(), submit, cancel, tree.clone(), setup.options).with_team(team);
-        let api = Arc::new(api);
-        let readiness = api.readiness().clone();
+        let site = Arc::new(Site::new(tree.clone(), setup.site));
+        let readiness = site.readiness().clone();
+        let api = Api::new(site.clone(), store.clone(), submit, cancel, setup.options).with_team(team);
+        let services = Services { api: Some(Arc::new(api)), ..Services::new(site) };
         let options = ServerOptions { addr: ([127, 0, 0, 1], 0).into(), ..ServerOptions::default() };
-        let server = Server::bind(api.clone(), &options).unwrap();
+        let server = Server::bind(services.clone(), &options).unwrap();
         let base = format!("http://{}", server.addr());
         let stop = server.stop_handle();
         let serving = spawn_task(&tree.root(), "http", server.serve());
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        let world = World { base, client, store, clock, master, api, readiness, stop };
+        let world = World { base, client, store, clock, master, services, readiness, stop };
         test(&world).await;
         world.stop.stop(Duration::ZERO);
         serving.await;
@@ -159,7 +164,7 @@ impl World {
             Some((spec.id.clone(), of.agent.clone(), Some(attempt)))
         });
         let (step, agent, attempt): (StepId, AgentId, _) = running.expect("a step runs");
-        let result = StepResult { key, step, agent, attempt, outcome };
+        let result = StepResult { key, step, agent, attempt, outcome, trace: Vec::new() };
         let master = self.master.actor_ref::<StepResult>();
         master.ask(result, CallContext::default(), Duration::from_secs(60)).await.unwrap().unwrap()
     }

@@ -17,6 +17,7 @@ fn record(name: &'static str, capability: &'static str) -> AgentRecord {
         profile: "prompt".into(),
         description: Some("reads closely".into()),
         url: Some("http://agent:secret@10.0.0.7:5000/".into()),
+        foreign: false,
     };
     AgentRecord { declaration, last_heartbeat: NOW, load: 0.25, active: 1 }
 }
@@ -137,7 +138,7 @@ fn a_taken_address_is_refused() {
     with_world(Setup::default(), async |world: &World| {
         let addr = world.base.strip_prefix("http://").unwrap().parse().unwrap();
         let options = ServerOptions { addr, ..ServerOptions::default() };
-        let error = Server::bind(world.api.clone(), &options).err().expect("the address is taken");
+        let error = Server::bind(world.services.clone(), &options).err().expect("the address is taken");
         assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
     });
 }

@@ -1,14 +1,14 @@
 //! Every refusal: the right status, the envelope, and never a 5xx for what is the caller's doing.
 
 use crate::fixture::{Answer, Setup, World, with_world};
-use callboard::http::ApiOptions;
+use callboard::http::{ApiOptions, SiteOptions};
 use reqwest::Method;
 use serde_json::json;
 use std::time::Duration;
 
 /// The largest body, in bytes, where nobody chose.
 fn body_limit() -> usize {
-    ApiOptions::default().max_body_bytes
+    SiteOptions::default().max_body_bytes
 }
 
 #[test]

@@ -38,13 +38,16 @@ fn routes(document: &Value) -> BTreeMap<String, BTreeSet<String>> {
     document["paths"].as_object().unwrap().iter().map(|(path, item)| (path.clone(), methods(item))).collect()
 }
 
-/// The routes that the source registers, by their paths: each call of `resource`, which is the only way to have one.
+/// The public routes that the source registers, by their paths: each call of `resource`, which is the only way to have
+/// one. The edges between processes are no part of the public API; docs/distributed.md describes them.
 fn registered() -> BTreeMap<String, BTreeSet<String>> {
     fn read(folder: &Path, text: &mut String) {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
-                read(&path, text);
+                if path.file_name().is_none_or(|name| name != "edge") {
+                    read(&path, text);
+                }
             } else if path.extension().is_some_and(|ending| ending == "rs") {
                 let code = fs::read_to_string(&path).unwrap();
                 text.push_str(code.split("#[cfg(test)]").next().unwrap());

@@ -72,7 +72,7 @@ async fn ask(question: &str, retriever: &Retriever, thinker: &PromptAgent) -> An
             step: step.clone(),
             attempt: AttemptNo(1),
             agent: AgentId::trusted("judge"),
-            incarnation: Incarnation::trusted("one"),
+            incarnation: Some(Incarnation::trusted("one")),
             deadline_ms: 600_000,
             capability: capability.clone(),
             objective: question.into(),

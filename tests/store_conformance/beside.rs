@@ -14,6 +14,7 @@ pub fn record(name: &str, capabilities: &[&str], url: Option<&str>, now: At) -> 
         profile: "generic".into(),
         description: None,
         url: url.map(Into::into),
+        foreign: false,
     };
     AgentRecord { declaration, last_heartbeat: now, load: 0.25, active: 1 }
 }

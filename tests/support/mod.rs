@@ -2,7 +2,9 @@
 //! when the test is. Time is waited for by condition, with a limit after which a hanging test fails.
 #![allow(dead_code, reason = "each test takes what it needs")]
 
+pub mod hands;
 pub mod redis;
+pub mod split;
 
 use serde_json::Value;
 use std::fs::File;
@@ -41,6 +43,11 @@ impl Server {
         let mut command = callboard(&["serve", "--listen", "127.0.0.1:0"]);
         command.args(args);
         Self::spawn_saying(command, log.into())
+    }
+
+    /// Starts what a command says, and waits until it listens.
+    pub fn of(command: Command) -> Self {
+        Self::spawn(command)
     }
 
     fn spawn(command: Command) -> Self {
@@ -136,15 +143,26 @@ pub fn callboard(args: &[&str]) -> Command {
     command
 }
 
+/// The predecessor's variables that are read.
+const OF_THE_PREDECESSOR: [&str; 11] = [
+    "LLM_PROVIDER",
+    "MASTER_MODE",
+    "MASTER_URL",
+    "CALLBACK_URL",
+    "PUBLIC_URL",
+    "LLM_GATEWAY_URL",
+    "LLM_GATEWAY_TIMEOUT",
+    "AGENT_ID",
+    "CAPABILITIES",
+    "AG2_PROFILE",
+    "PROMPT_PATH",
+];
+
 /// Any program, in the same clean environment.
 pub fn clean(program: &str) -> Command {
     let mut command = Command::new(program);
     for (name, _) in std::env::vars() {
-        if name.starts_with("CALLBOARD_")
-            || name.starts_with("REDIS_")
-            || name == "LLM_PROVIDER"
-            || name == "MASTER_MODE"
-        {
+        if name.starts_with("CALLBOARD_") || name.starts_with("REDIS_") || OF_THE_PREDECESSOR.contains(&name.as_str()) {
             command.env_remove(name);
         }
     }

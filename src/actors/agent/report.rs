@@ -24,7 +24,12 @@ pub(super) async fn deliver(master: ActorRef<StepResult>, result: StepResult) {
                 tracing::warn!(task = %result.key.id, step = %result.step, %error, "a result was refused");
                 return;
             }
-            Err(CallError::Unavailable) => return,
+            // Its own process is ending; a far master that is not there comes back.
+            Err(CallError::Unavailable) if !master.is_connected() => return,
+            Err(CallError::Rejected) => {
+                tracing::error!(task = %result.key.id, step = %result.step, "the master cannot take a result");
+                return;
+            }
             Ok(Err(error)) => tracing::warn!(task = %result.key.id, step = %result.step, %error, "a result waits"),
             Err(error) => tracing::warn!(task = %result.key.id, step = %result.step, %error, "a result waits"),
         }
@@ -38,7 +43,7 @@ pub(super) async fn deliver(master: ActorRef<StepResult>, result: StepResult) {
 pub(super) fn lost(master: &ActorRef<StepResult>, agent: &AgentId, attempt: DropAttempt, loss: Loss) {
     let DropAttempt { key, step, attempt } = attempt;
     let outcome = StepOutcome::Lost(loss);
-    let result = StepResult { key, step, agent: agent.clone(), attempt: Some(attempt), outcome };
+    let result = StepResult { key, step, agent: agent.clone(), attempt: Some(attempt), outcome, trace: Vec::new() };
     if let Err(error) = master.tell(result, CallContext::default()) {
         tracing::debug!(%agent, %error, "a loss could not be told");
     }

@@ -1,7 +1,7 @@
 //! An agent's port to the models, as seen from its actor: calls the gateway with the step's context, and notes what the
 //! step is busy with for the heartbeat.
 
-use super::{AgentParts, Duties};
+use super::{AgentActor, Duties};
 use crate::actors::ActorRef;
 use crate::agents::{Think, Thought};
 use crate::messages::{CallContext, CallError, Generate, Generated, ModelError, Phase, Work};
@@ -50,17 +50,17 @@ pub(super) struct GatewayThink {
 
 impl GatewayThink {
     pub(super) fn new(
-        parts: &AgentParts,
+        actor: &AgentActor,
         duties: &Duties,
         work: &Work,
         context: CallContext,
         progress: Arc<Progress>,
     ) -> Self {
         Self {
-            gateway: parts.gateway.clone(),
+            gateway: actor.parts.gateway.clone(),
             provider: duties.provider.clone(),
             capability: work.capability.clone(),
-            incarnation: work.incarnation.clone(),
+            incarnation: actor.incarnation.clone(),
             context,
             until: Instant::now() + Duration::from_millis(work.deadline_ms),
             progress,
@@ -94,6 +94,7 @@ impl Think for GatewayThink {
                 Ok(answer) => answer,
                 Err(CallError::Overloaded) => Err(ModelError::Lost(Loss::Refused)),
                 Err(CallError::Crashed | CallError::Unavailable) => Err(ModelError::Lost(Loss::Unreachable)),
+                Err(CallError::Rejected) => Err(ModelError::Fatal("the gateway cannot take the question".into())),
                 Err(CallError::Timeout) => {
                     Err(ModelError::Retryable("the model did not answer within the time left".into()))
                 }

@@ -2,18 +2,28 @@
 
 use super::{COMMIT_TRIES, RETRY_AFTER_S};
 use crate::actors::Reply;
-use crate::messages::{Advance, Cancel, Due, MasterError, Receipt, StepOutcome, StepResult, Submit, Submitted};
+use crate::messages::{
+    Advance, Cancel, Dispatch, Dispatched, Due, MasterError, Receipt, StepOutcome, StepResult, Submit, Submitted,
+};
 use crate::store::{Committed, StoreError, SubmissionRecord};
 use crate::task::{
-    AgentId, AttemptEnd, AttemptNo, Input, Json, Outcome, Payload, Pipeline, Plan, Refusal, Report, StepId, Submission,
-    Task,
+    AgentId, AttemptEnd, AttemptNo, Capability, Input, InvalidPlan, Json, Outcome, Payload, Pipeline, Plan, Refusal,
+    Report, StepId, StepSpec, StepState, Submission, Task, TaskId,
 };
 use std::sync::Arc;
 
 /// Something asked of a master, with who waits for the answer.
 pub(super) enum Ask {
-    Submit { submission: Box<Submission>, reply: Reply<Submit> },
+    Submit { submission: Box<Submission>, sender: Sender },
     Concern(Concern),
+}
+
+/// Who hands a task in, and waits for word of it.
+pub(super) enum Sender {
+    /// A client: the task passes the pipeline.
+    Client(Reply<Submit>),
+    /// Whoever wants one step done at once.
+    Dispatch { step: StepId, capability: Capability, scores: Vec<(AgentId, f64)>, reply: Reply<Dispatch> },
 }
 
 /// What concerns a task that has been accepted.
@@ -33,15 +43,71 @@ impl Ask {
 
     pub(super) fn done(self, task: Arc<Task>) {
         match self {
-            Self::Submit { reply, .. } => reply.send(Ok(Submitted { task, repeated: false })),
+            Self::Submit { sender, .. } => sender.taken(task, false),
             Self::Concern(concern) => concern.done(task),
         }
     }
 
     pub(super) fn refuse(self, error: MasterError) {
         match self {
-            Self::Submit { reply, .. } => reply.send(Err(error)),
+            Self::Submit { sender, .. } => sender.refuse(error),
             Self::Concern(concern) => concern.refuse(error),
+        }
+    }
+}
+
+// === impl Sender ===
+
+impl Sender {
+    /// The task's plan.
+    pub(super) fn plan(&self, task: &TaskId, pipeline: &Pipeline) -> Result<Plan, InvalidPlan> {
+        match self {
+            Self::Client(_) => pipeline.plan(task),
+            Self::Dispatch { step, capability, .. } => Plan::new(vec![StepSpec {
+                id: step.clone(),
+                capability: capability.clone(),
+                needs: Vec::new(),
+                optional: false,
+                limits: pipeline.limits(capability),
+            }]),
+        }
+    }
+
+    /// Whether the task may be taken as it was decided: a dispatched step must have found its agent.
+    pub(super) fn accepts(&self, task: &Task) -> Result<(), MasterError> {
+        let Self::Dispatch { capability, .. } = self else { return Ok(()) };
+        match task.steps.first().map(|step| &step.state) {
+            Some(StepState::Queued { agent_absent: true, .. }) => Err(MasterError::NoAgent(
+                format!("no agent that can {capability} is alive: start one, or choose another command").into(),
+            )),
+            Some(StepState::Queued { .. }) => Err(MasterError::Overloaded {
+                message: format!("all agents that can {capability} are busy: send it again in a moment").into(),
+                retry_after_s: RETRY_AFTER_S,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The task is there, since now or from an earlier time.
+    pub(super) fn taken(self, task: Arc<Task>, repeated: bool) {
+        match self {
+            Self::Client(reply) => reply.send(Ok(Submitted { task, repeated })),
+            Self::Dispatch { scores, reply, .. } => {
+                let attempt = task.steps.first().and_then(|step| step.attempts.last());
+                let dispatched = attempt.map(|attempt| Dispatched {
+                    agent: attempt.agent.clone(),
+                    reason: attempt.reason.clone(),
+                    scores,
+                });
+                reply.send(dispatched.ok_or_else(|| MasterError::NotFound("nobody was ever assigned to it".into())));
+            }
+        }
+    }
+
+    pub(super) fn refuse(self, error: MasterError) {
+        match self {
+            Self::Client(reply) => reply.send(Err(error)),
+            Self::Dispatch { reply, .. } => reply.send(Err(error)),
         }
     }
 }
@@ -113,10 +179,14 @@ impl Concern {
 
 pub(super) type Prepared = (Plan, Payload, Vec<(Arc<str>, Json)>, SubmissionRecord);
 
-pub(super) fn prepare(submission: &Submission, pipeline: &Pipeline, max_open: u64) -> Result<Prepared, MasterError> {
+pub(super) fn prepare(
+    submission: &Submission,
+    plan: Result<Plan, InvalidPlan>,
+    max_open: u64,
+) -> Result<Prepared, MasterError> {
     let internal = |error: &dyn std::fmt::Display| MasterError::Internal(error.to_string().into());
     let digest = submission.digest().map_err(|error| internal(&error))?;
-    let plan = pipeline.plan(&submission.key.id).map_err(|error| internal(&error))?;
+    let plan = plan.map_err(|error| internal(&error))?;
     let request = Json::of(&submission.request).map_err(|error| internal(&error))?;
     let (request, apart) = Payload::of(request, || "request".into());
     let record = SubmissionRecord {

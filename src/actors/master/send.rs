@@ -4,9 +4,11 @@
 use super::{Ask, Concern, Master};
 use crate::actors::Turn;
 use crate::actors::patience::patiently;
-use crate::messages::{CallContext, CallError, DropAttempt, Earlier, StepOutcome, StepResult, Work, WorkReply};
+use crate::messages::{
+    CallContext, CallError, DropAttempt, Earlier, StepOutcome, StepResult, Unreachable, Work, WorkReply,
+};
 use crate::store::{Store, StoreError};
-use crate::task::{Json, Lease, Loss, Payload, Request, Task, TaskKey};
+use crate::task::{ErrorCode, Failure, Json, Lease, Loss, Payload, Request, Task, TaskKey};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,7 +56,16 @@ impl Master {
             Ok(Ok(WorkReply::Overloaded) | Err(CallError::Overloaded)) => master.lost(key, lease, Loss::Refused, turn),
             Ok(Ok(WorkReply::Draining)) => master.lost(key, lease, Loss::Drained, turn),
             Ok(Ok(WorkReply::Restarted)) => master.lost(key, lease, Loss::AgentRestarted, turn),
-            Ok(Err(CallError::Unavailable | CallError::Crashed)) => master.lost(key, lease, Loss::Unreachable, turn),
+            Ok(Err(CallError::Unavailable)) => {
+                master.not_reached(&lease);
+                master.lost(key, lease, Loss::Unreachable, turn);
+            }
+            Ok(Err(CallError::Crashed)) => master.lost(key, lease, Loss::Unreachable, turn),
+            Ok(Err(CallError::Rejected)) => {
+                let message = "the agent cannot take this work: it is too large for it, or not of a form that it knows";
+                let failure = Failure::new(ErrorCode::DispatchFailed, message);
+                master.ended(key, lease, StepOutcome::FatalFailure(failure), turn);
+            }
             // It may have been accepted: the agent's heartbeat or the lease's end will tell.
             Ok(Err(CallError::Timeout)) => {}
             Err(error) => {
@@ -71,13 +82,27 @@ impl Master {
         Some(step.and_then(|step| step.current()).is_some_and(|(attempt, _)| attempt == lease.attempt))
     }
 
+    /// Nobody listens where an agent was reached: the registry gives it no more work until it is heard.
+    fn not_reached(&self, lease: &Lease) {
+        if let Some(registry) = self.parts.registry.get() {
+            let message = Unreachable { agent: lease.agent.clone(), incarnation: lease.incarnation.clone() };
+            // A full lane is no loss: the next work that does not arrive says it again.
+            let _ = registry.tell(message, CallContext::default());
+        }
+    }
+
     fn lost(&mut self, key: TaskKey, lease: Lease, loss: Loss, turn: &mut Turn<'_, Self>) {
+        self.ended(key, lease, StepOutcome::Lost(loss), turn);
+    }
+
+    fn ended(&mut self, key: TaskKey, lease: Lease, outcome: StepOutcome, turn: &mut Turn<'_, Self>) {
         let result = StepResult {
             key: key.clone(),
             step: lease.step,
             agent: lease.agent,
             attempt: Some(lease.attempt),
-            outcome: StepOutcome::Lost(loss),
+            outcome,
+            trace: Vec::new(),
         };
         self.take(key, Ask::Concern(Concern::Report { result, reply: None }), turn);
     }
@@ -139,7 +164,7 @@ async fn assemble(
         step: lease.step.clone(),
         attempt: lease.attempt,
         agent: lease.agent.clone(),
-        incarnation: lease.incarnation.clone(),
+        incarnation: Some(lease.incarnation.clone()),
         deadline_ms: timeout_at.since(store.now()),
         capability: spec.capability.clone(),
         objective: request.objective,

@@ -41,7 +41,7 @@ pub(in crate::http) async fn events(
     let place = place.map_err(|_| ApiError::overloaded("too many clients wait for tasks just now", 5))?;
     let reader = Reader {
         wake: api.store.wake(&key),
-        draining: api.readiness.watch(),
+        draining: api.site.readiness.watch(),
         api: api.into_inner(),
         key,
         task,

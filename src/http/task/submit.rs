@@ -5,6 +5,7 @@ use super::objective::{self, TaskObjective};
 use super::pipeline::{PipelineResponse, pipeline_response};
 use super::wait::wait;
 use crate::http::Api;
+use crate::http::TeamStage;
 use crate::http::auth::Caller;
 use crate::http::error::{ApiError, Envelope, draining};
 use crate::http::refusals::{Bounded, Guarded, Invalid, Stored};
@@ -12,9 +13,10 @@ use crate::http::request::{
     PreferredWait, Wait, body, check_depth, check_length, concerns, header, task_path, wished_wait,
 };
 use crate::messages::{CallContext, Submit};
-use crate::task::{Submission, Task};
+use crate::task::{AgentId, Capability, Submission, Task};
 use actix_web::http::{StatusCode, header as names};
 use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Serialize;
 use std::sync::Arc;
 use std::time::Duration;
 use utoipa::IntoParams;
@@ -44,15 +46,18 @@ pub(in crate::http) async fn submit(
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
-    check_length(request.headers(), api.options.max_body_bytes)?;
+    check_length(request.headers(), api.site.options.max_body_bytes)?;
     let idempotency_key = idempotency_key(&request)?;
     let wished = wished_wait(&request, api.options.max_wait)?;
-    let body = body(payload, &api.options).await?;
-    check_depth(&body, api.options.max_json_depth)?;
+    let body = body(payload, &api.site.options).await?;
+    check_depth(&body, api.site.options.max_json_depth)?;
     let submission = objective::parse(&body, &caller.tenant, idempotency_key)?;
     concerns(&request, &submission.key.id);
-    if api.readiness.is_draining() {
+    if api.site.readiness.is_draining() {
         return Err(draining());
+    }
+    if api.options.is_routing {
+        return subtasks(&api, &submission).await;
     }
     let task = commit(&api, &request, submission).await?;
     concerns(&request, &task.key.id);
@@ -92,6 +97,53 @@ fn idempotency_key(request: &HttpRequest) -> Result<Option<&str>, ApiError> {
         return Err(ApiError::invalid("Idempotency-Key", "Idempotency-Key must be visible ASCII"));
     }
     Ok(key)
+}
+
+/// What a routing master answers: the steps that there are to dispatch, of which it runs none.
+#[derive(Serialize)]
+struct Subtasks<'a> {
+    task_id: &'a str,
+    subtasks: Vec<SubTask<'a>>,
+}
+
+/// The wire's `SubTask`.
+#[derive(Serialize)]
+struct SubTask<'a> {
+    task_id: &'a str,
+    sub_id: String,
+    command: &'a Capability,
+    description: &'a str,
+    target_capability: &'a Capability,
+    metadata: Hint<'a>,
+}
+
+#[derive(Serialize)]
+struct Hint<'a> {
+    /// A live agent that could take it; null when there is none.
+    agent_hint: Option<&'a AgentId>,
+}
+
+async fn subtasks(api: &Api, submission: &Submission) -> Result<HttpResponse, ApiError> {
+    let agents = api.store.agents().await?;
+    let team = api.team.borrow().clone();
+    let task_id = submission.key.id.as_str();
+    let able = |capability: &Capability| {
+        let able = agents.iter().find(|record| record.declaration.capabilities.contains(capability));
+        able.map(|record| &record.declaration.agent)
+    };
+    // A stage that can be left out is one while an agent for it lives, as in a pipeline.
+    let stages = team.stages.iter().filter(|stage| !stage.optional || able(&stage.capability).is_some());
+    let subtask = |(stage, number): (&'_ TeamStage, u32)| (format!("{task_id}-S{number}"), stage.capability.clone());
+    let named: Vec<_> = stages.zip(1..).map(subtask).collect();
+    let subtasks = named.iter().map(|(sub_id, capability)| SubTask {
+        task_id,
+        sub_id: sub_id.clone(),
+        command: capability,
+        description: &submission.request.objective,
+        target_capability: capability,
+        metadata: Hint { agent_hint: able(capability) },
+    });
+    Ok(HttpResponse::Accepted().json(Subtasks { task_id, subtasks: subtasks.collect() }))
 }
 
 /// Hands the submission to the master; what comes back is committed.

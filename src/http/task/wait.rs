@@ -24,7 +24,7 @@ pub(super) async fn wait(api: &Api, key: &TaskKey, longest: Duration) -> Result<
     // One too many waiters get the state so far, as if their wait had ended.
     let place = api.watchers.try_acquire();
     let mut wake = api.store.wake(key);
-    let mut draining = api.readiness.watch();
+    let mut draining = api.site.readiness.watch();
     loop {
         // Before the load, so that a change after it wakes.
         wake.borrow_and_update();

@@ -59,13 +59,43 @@ fn what_is_wrong_is_told_with_its_name_and_a_remedy() {
     assert!(refusal(&[("CALLBOARD_STEP_TIMEOUT", "soon")]).contains("setting step_timeout"));
     assert!(refusal(&[("CALLBOARD_SLOTZ", "1")]).contains("did you mean CALLBOARD_SLOTS?"));
     assert!(refusal(&[("CALLBOARD_TASK_WAIT", "-1")]).contains("between 0 and 300"));
-    assert!(refusal(&[("CALLBOARD_ROLE", "worker")]).contains("only `all`"));
+    assert!(refusal(&[("CALLBOARD_ROLE", "boss")]).contains("master, gateway and worker"));
+    assert!(refusal(&[("MASTER_MODE", "other")]).contains("use pipeline or routing"));
     assert!(refusal(&[("CALLBOARD_MOCK_LATENCY", "5 parsecs")]).contains("mock_latency"));
 }
 
 #[test]
-fn what_does_not_exist_yet_is_refused_with_a_remedy() {
-    assert!(refusal(&[("MASTER_MODE", "routing")]).contains("MASTER_MODE=pipeline"));
+fn each_role_has_its_port_and_needs_its_colleagues() {
+    let worker = refusal(&[("CALLBOARD_ROLE", "worker")]);
+    assert!(worker.contains("MASTER_URL") && worker.contains("LLM_GATEWAY_URL"), "{worker}");
+    let colleagues = [("MASTER_URL", "http://x:s3cret@master:8000"), ("LLM_GATEWAY_URL", "http://gateway:7000")];
+    let of = |role: &str| {
+        let set = environment(&[&colleagues[..], &[("CALLBOARD_ROLE", role)]].concat());
+        let survey = survey(None, &set, &Vec::new());
+        assert!(!format!("{survey:?}").contains("s3cret"));
+        survey.settings.unwrap()
+    };
+    assert_eq!(of("worker").listen.to_string(), "127.0.0.1:5000");
+    assert_eq!(of("gateway").listen.to_string(), "127.0.0.1:7000");
+    assert_eq!(of("master,gateway").listen.to_string(), "127.0.0.1:8000");
+    assert_eq!(of("worker").colleagues.master.unwrap().as_str(), "http://x:s3cret@master:8000");
+    assert!(refusal(&[("MASTER_URL", "master:8000")]).contains("http://host:port"));
+}
+
+#[test]
+fn the_predecessors_names_for_a_worker_are_understood() {
+    let set = environment(&[
+        ("AGENT_ID", "worker-a"),
+        ("CAPABILITIES", r#"["analyze"]"#),
+        ("AG2_PROFILE", "analyst"),
+        ("LLM_GATEWAY_TIMEOUT", "90"),
+        ("MASTER_MODE", "routing"),
+    ]);
+    let settings = load(None, &set, &Vec::new()).unwrap();
+    assert_eq!(settings.crew.agent.unwrap().as_str(), "worker-a");
+    assert_eq!(settings.crew.capabilities.unwrap().len(), 1);
+    assert_eq!(settings.colleagues.gateway_timeout, Duration::from_secs(90));
+    assert_eq!(settings.master_mode, MasterMode::Routing);
 }
 
 #[test]
@@ -75,6 +105,11 @@ fn an_open_listener_needs_keys_or_the_word() {
     assert!(load(None, &environment(&[open, ("CALLBOARD_INSECURE", "true")]), &Vec::new()).is_ok());
     let keyed = load(None, &environment(&[open, ("CALLBOARD_API_KEYS", "s3cret=acme")]), &Vec::new()).unwrap();
     assert!(!format!("{keyed:?}").contains("s3cret"));
+    // Without the token that its colleagues would show, its edges are closed; by itself it is whole.
+    let split = [open, ("CALLBOARD_API_KEYS", "s3cret=acme"), ("CALLBOARD_ROLE", "master")];
+    assert!(refusal(&split).contains("CALLBOARD_INTERNAL_TOKEN"));
+    let guarded = environment(&[&split[..], &[("CALLBOARD_INTERNAL_TOKEN", "t0ken")]].concat());
+    assert!(!format!("{:?}", load(None, &guarded, &Vec::new()).unwrap()).contains("t0ken"));
 }
 
 #[test]
@@ -91,7 +126,7 @@ fn every_problem_is_told_at_once_with_where_it_stands() {
     6 settings cannot be used:
       FILE:2: there is no setting "stpe_timeout": did you mean step_timeout?
       CALLBOARD_LISTN: there is no setting "CALLBOARD_LISTN": did you mean CALLBOARD_LISTEN?
-      MASTER_MODE: there is no mode "other": use pipeline
+      setting master_mode (MASTER_MODE): there is no mode "other": use pipeline or routing
       setting store (on the command line): "postgres:***@host" names no store: use `memory:`, `sqlite:PATH` or `redis://HOST`, for example `sqlite:./callboard.db`
       setting slots (FILE:1): "0" is no whole number of at least 1, or too large
       setting retain_for (CALLBOARD_RETAIN_FOR): 1s is less than 1m, or off

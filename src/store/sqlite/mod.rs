@@ -26,9 +26,9 @@ use super::{
     Balance, Clock, Commit, Committed, DuePage, ExportPage, ExportPlace, ExportQuery, Imported, ListPage, ListQuery,
     Record, Removed, Reservation, RetentionQuery, Spend, Stats, Store, StoreError, StoreFuture, SystemClock, Waiting,
 };
-use crate::messages::AgentRecord;
+use crate::messages::{AgentRecord, ForeignBeat};
 use crate::task::{
-    AgentId, At, CallId, Capability, Event, Incarnation, Json, Lease, Scope, Task, TaskKey, Tenant, Timer,
+    AgentId, At, CallId, Capability, Event, Incarnation, Json, Lease, Scope, Task, TaskId, TaskKey, Tenant, Timer,
 };
 use agents::{forget_agent, put_agent};
 use commit::CommitWork;
@@ -282,6 +282,11 @@ impl Store for SqliteStore {
         })
     }
 
+    fn key_of(&self, id: &TaskId) -> StoreFuture<'_, Option<TaskKey>> {
+        let id = id.clone();
+        self.read(move |conn| reader::key_of(conn, &id))
+    }
+
     fn payload(&self, key: &TaskKey, name: &str) -> StoreFuture<'_, Option<Json>> {
         let (key, name) = (key.clone(), name.to_owned());
         self.read(move |conn| reader::payload(conn, &key, &name))
@@ -322,6 +327,11 @@ impl Store for SqliteStore {
         self.at_once(|shared, _| shared.index.lock().leases())
     }
 
+    fn leases_of(&self, agent: &AgentId) -> StoreFuture<'_, Vec<(TaskKey, Lease)>> {
+        let agent = agent.clone();
+        self.at_once(move |shared, _| shared.index.lock().leases_of(&agent))
+    }
+
     fn renew(&self, leases: Vec<(TaskKey, Lease)>, ttl_ms: u64) -> StoreFuture<'_, Vec<(TaskKey, Lease)>> {
         Box::pin(async move {
             let asked = leases.clone();
@@ -356,6 +366,10 @@ impl Store for SqliteStore {
 
     fn agents(&self) -> StoreFuture<'_, Vec<AgentRecord>> {
         self.at_once(|shared, now| shared.roster.lock().live(now))
+    }
+
+    fn foreign_beats(&self) -> StoreFuture<'_, Vec<ForeignBeat>> {
+        self.at_once(|_, _| Vec::new())
     }
 
     fn capabilities_seen(&self) -> StoreFuture<'_, Vec<(Capability, At)>> {

@@ -158,6 +158,13 @@ pub(super) fn trace(conn: &Connection, key: &TaskKey, agent: &AgentId) -> Result
     rows.map(|row| row.map_err(Fault::from).and_then(json)).collect()
 }
 
+/// The key of the task with this id.
+pub(super) fn key_of(conn: &Connection, id: &TaskId) -> Result<Option<TaskKey>, Fault> {
+    let mut statement = conn.prepare_cached("SELECT tenant FROM tasks WHERE id = ?1")?;
+    let tenant = statement.query_row([id.as_str()], |row| row.get::<_, String>(0)).optional()?;
+    Ok(tenant.map(|tenant| TaskKey { tenant: Tenant::trusted(tenant), id: id.clone() }))
+}
+
 fn find(conn: &Connection, key: &TaskKey) -> Result<Option<(i64, i64)>, Fault> {
     let mut statement = conn.prepare_cached("SELECT ordinal, schema FROM tasks WHERE id = ?1 AND tenant = ?2")?;
     let found = statement.query_row([key.id.as_str(), key.tenant.as_str()], |row| Ok((row.get(0)?, row.get(1)?)));

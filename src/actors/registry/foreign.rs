@@ -1,0 +1,169 @@
+//! Agents that know only the predecessor's part of the contract: they show that they live by a key, or by a heartbeat
+//! that names steps and no attempts. What is assigned to them is renewed for as long as they live, unless they had
+//! listed it and do no longer.
+
+use super::{Registry, dropped, record, unavailable};
+use crate::actors::patience::patiently;
+use crate::actors::{Handle, Reply, Turn};
+use crate::messages::{Advance, CallContext, Due, ForeignBeat, HeartbeatAnswer};
+use crate::store::StoreError;
+use crate::task::{AgentId, Lease, Loss, TaskKey};
+use foldhash::HashMap;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How many beats in a row may leave out a step that was listed before, without a result having come.
+const MISSED: u32 = 2;
+
+/// What foreign agents said of the steps that they hold.
+pub(super) struct Strangers {
+    /// How often keys are looked at: as often as they are written, so that each is a beat.
+    every: Duration,
+    /// The attempts that were listed once, with how many beats in a row have left them out since.
+    listed: BTreeMap<AgentId, HashMap<(TaskKey, Lease), u32>>,
+}
+
+impl Strangers {
+    pub(super) fn new(heartbeat_ttl_ms: u64) -> Self {
+        Self { every: Duration::from_millis(heartbeat_ttl_ms / 3), listed: BTreeMap::new() }
+    }
+
+    /// Takes one beat in, over what its agent holds; divides that into what goes on and what is lost.
+    fn judge(
+        &mut self,
+        beat: &ForeignBeat,
+        held: Vec<(TaskKey, Lease)>,
+    ) -> (Vec<(TaskKey, Lease)>, Vec<(TaskKey, Lease)>) {
+        let before = self.listed.remove(&beat.agent).unwrap_or_default();
+        let (mut go_on, mut lost, mut listed) = (Vec::new(), Vec::new(), HashMap::default());
+        for held in held {
+            let missed = if beat.active.contains(&held.1.step) { Some(0) } else { before.get(&held).map(|n| n + 1) };
+            match missed {
+                Some(missed) if missed >= MISSED => lost.push(held),
+                Some(missed) => {
+                    listed.insert(held.clone(), missed);
+                    go_on.push(held);
+                }
+                None => go_on.push(held),
+            }
+        }
+        if !listed.is_empty() {
+            self.listed.insert(beat.agent.clone(), listed);
+        }
+        (go_on, lost)
+    }
+}
+
+impl Registry {
+    /// Looks at the keys by which foreign agents show that they live.
+    pub(super) fn keep_looking_at_strangers(&mut self, turn: &mut Turn<'_, Self>) {
+        let store = self.parts.store.clone();
+        let read = async move { patiently(store.foreign_beats()).await };
+        turn.spawn(read, |registry, beats, turn| {
+            match beats {
+                Ok(beats) => beats.into_iter().for_each(|beat| registry.take_beat(beat, None, turn)),
+                Err(error) => tracing::debug!(%error, "the foreign agents' keys could not be read"),
+            }
+            turn.later(registry.strangers.every, Self::keep_looking_at_strangers);
+        });
+    }
+
+    /// Renews what the agent holds, and ends what it has forgotten.
+    fn take_beat(&mut self, beat: ForeignBeat, reply: Option<Reply<ForeignBeat>>, turn: &mut Turn<'_, Self>) {
+        let known = self.agents.get_mut(&beat.agent).map(|alive| {
+            alive.heard = Instant::now();
+            alive.unreachable_since = None;
+            alive.declaration.clone()
+        });
+        let (parts, agent) = (self.parts.clone(), beat.agent.clone());
+        let is_told = reply.is_some();
+        let active = u32::try_from(beat.active.len()).unwrap_or(u32::MAX);
+        let load = beat.load;
+        let held = async move {
+            // A key is its own record; a heartbeat over HTTP needs one.
+            if let Some(declaration) = known.as_ref().filter(|_| is_told) {
+                let record = record(declaration, parts.store.now(), load, active);
+                patiently(parts.store.put_agent(record, parts.heartbeat_ttl_ms)).await?;
+            }
+            Ok((patiently(parts.store.leases_of(&agent)).await?, known.is_some()))
+        };
+        turn.spawn(held, move |registry, held: Result<_, StoreError>, turn| match held {
+            Ok((held, known)) => {
+                let lost = registry.renew_for(&beat, held, turn);
+                let drop = lost.into_iter().map(dropped).collect();
+                if let Some(reply) = reply {
+                    reply.send(Ok(HeartbeatAnswer { drop, known }));
+                }
+            }
+            Err(error) => match reply {
+                Some(reply) => reply.send(Err(unavailable(error))),
+                None => tracing::debug!(agent = %beat.agent, %error, "what a foreign agent holds could not be read"),
+            },
+        });
+    }
+
+    fn renew_for(
+        &mut self,
+        beat: &ForeignBeat,
+        held: Vec<(TaskKey, Lease)>,
+        turn: &mut Turn<'_, Self>,
+    ) -> Vec<(TaskKey, Lease)> {
+        let (go_on, lost) = self.strangers.judge(beat, held);
+        for (key, lease) in &lost {
+            tracing::warn!(agent = %beat.agent, task = %key.id, step = %lease.step, "a foreign agent lost a step");
+            let due = Due::Lost(lease.step.clone(), lease.attempt, Loss::LeaseExpired);
+            if let Some(master) = self.parts.master.get() {
+                // Not taken now, it will be with the next beat.
+                let _ = master.tell(Advance { key: key.clone(), due }, CallContext::default());
+            }
+        }
+        if !go_on.is_empty() {
+            let (store, ttl_ms) = (self.parts.store.clone(), self.parts.heartbeat_ttl_ms);
+            turn.spawn(async move { patiently(store.renew(go_on, ttl_ms)).await }, |_, renewed, _| {
+                if let Err(error) = renewed {
+                    tracing::warn!(%error, "a foreign agent's leases could not be renewed");
+                }
+            });
+        }
+        lost
+    }
+}
+
+impl Handle<ForeignBeat> for Registry {
+    fn handle(&mut self, beat: ForeignBeat, _: CallContext, reply: Reply<ForeignBeat>, turn: &mut Turn<'_, Self>) {
+        self.take_beat(beat, Some(reply), turn);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::task::{AttemptNo, Incarnation, StepId, TaskId, Tenant};
+
+    fn held(step: &'static str) -> (TaskKey, Lease) {
+        let key = TaskKey { tenant: Tenant::default(), id: TaskId::trusted("t-1") };
+        let (agent, incarnation) = (AgentId::trusted("stranger"), Incarnation::trusted("i1"));
+        (key, Lease { step: StepId::trusted(step), attempt: AttemptNo(1), agent, incarnation })
+    }
+
+    fn beat(active: &[&'static str]) -> ForeignBeat {
+        let active = active.iter().map(|step| StepId::trusted(*step)).collect();
+        ForeignBeat { agent: AgentId::trusted("stranger"), load: 0.5, active }
+    }
+
+    #[test]
+    fn a_step_that_was_never_listed_goes_on_and_a_forgotten_one_is_lost_at_the_second_beat_without_it() {
+        let mut strangers = Strangers::new(30_000);
+        let both = || vec![held("t-1-P1"), held("t-1-P2")];
+        for _ in 0..5 {
+            assert_eq!(strangers.judge(&beat(&[]), both()).1, []);
+        }
+        assert_eq!(strangers.judge(&beat(&["t-1-P1"]), both()).1, []);
+        assert_eq!(strangers.judge(&beat(&[]), both()).1, []);
+        // Seen again in between: it counts anew.
+        assert_eq!(strangers.judge(&beat(&["t-1-P1"]), both()).1, []);
+        assert_eq!(strangers.judge(&beat(&[]), both()).1, []);
+        assert_eq!(strangers.judge(&beat(&[]), both()), (vec![held("t-1-P2")], vec![held("t-1-P1")]));
+    }
+}

@@ -1,0 +1,219 @@
+//! Workers, masters and the gateway as processes of their own: who comes is used, who goes is missed by nobody, and whoever
+//! was away is known again without a hand.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod support;
+
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use support::split::{Shape, Split, place};
+use support::{Server, callboard};
+
+/// Steps that take a while, so that some are under way whenever something is killed.
+fn busy() -> Shape {
+    Shape::default().setting("provider", "mock").setting("mock_latency", "40ms").setting("slots", "8")
+}
+
+async fn submit_all(server: &Server, count: usize) -> Vec<String> {
+    let posts = (0..count).map(|n| async move {
+        let id = format!("split-{n}");
+        let (status, body) = server.post("/task", &json!({"task_id": id, "objective": "why?"})).await;
+        assert_eq!(status, 202, "{body}");
+        id
+    });
+    futures_util::future::join_all(posts).await
+}
+
+/// Each task succeeded, each of its steps counted once, its log without a gap.
+async fn check_all(server: &Server, ids: &[String]) {
+    for id in ids {
+        let result = server.until(&format!("/task/{id}/result"), |status, _| status == 200).await;
+        assert_eq!(result["status"], "succeeded", "{id}: {result:#}");
+        let events = server.events(id).await;
+        let numbers: Vec<_> = events.iter().map(|(number, ..)| *number).collect();
+        assert_eq!(numbers, (1..=events.len() as u64).collect::<Vec<_>>(), "{id}");
+        let mut counted = BTreeMap::new();
+        for (_, kind, data) in &events {
+            if kind == "step_succeeded" {
+                *counted.entry(data["sub_id"].to_string()).or_insert(0) += 1;
+            }
+        }
+        assert_eq!(counted.into_values().collect::<Vec<_>>(), [1; 4], "{id}");
+    }
+}
+
+async fn some_have_ended(server: &Server) {
+    server.until("/tasks?status=succeeded&limit=10", |_, page| !page["tasks"].as_array().unwrap().is_empty()).await;
+}
+
+// === Those who come and go ===
+
+#[tokio::test]
+async fn a_finalizer_is_used_from_the_next_task_on_and_missed_by_none() {
+    let mut split = busy().workers(&["analyze", "retrieve", "evaluate"]).start().await;
+    let stages = async |split: &Split, id: &str| -> Vec<String> {
+        split.master().post("/task", &json!({"task_id": id, "objective": "why?"})).await;
+        let result = split.master().until(&format!("/task/{id}/result"), |status, _| status == 200).await;
+        assert_eq!(result["status"], "succeeded", "{result:#}");
+        let stages = result["stages"].as_array().unwrap().iter();
+        stages.map(|stage| stage["stage"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(stages(&split, "before").await, ["analyze", "retrieve", "evaluate"]);
+    split.add_worker("finalize");
+    split.until_able("finalize", true).await;
+    assert_eq!(stages(&split, "with").await, ["analyze", "retrieve", "evaluate", "finalize"]);
+    // It says goodbye.
+    assert!(split.workers.pop().unwrap().terminate().success());
+    split.until_able("finalize", false).await;
+    assert_eq!(stages(&split, "without").await, ["analyze", "retrieve", "evaluate"]);
+    // It does not.
+    split.add_worker("finalize");
+    split.until_able("finalize", true).await;
+    let ids = submit_all(split.master(), 20).await;
+    split.workers.pop().unwrap().kill();
+    for id in &ids {
+        let result = split.master().until(&format!("/task/{id}/result"), |status, _| status == 200).await;
+        assert_eq!(result["status"], "succeeded", "{result:#}");
+    }
+}
+
+#[tokio::test]
+async fn a_master_that_was_away_is_joined_again() {
+    let mut split = busy().start().await;
+    let ids = submit_all(split.master(), 4).await;
+    check_all(split.master(), &ids).await;
+    let place = place(split.master());
+    split.masters.remove(0).kill();
+    // The same place, and a memory that knows nobody.
+    let mut command = callboard(&["serve", "--role", "master", "--listen", &place, "--store", "memory:"]);
+    command.env("CALLBOARD_HEARTBEAT_TTL", "3s");
+    split.masters.push(Server::of(command));
+    split.until_joined(4).await;
+    let ids = submit_all(split.master(), 4).await;
+    check_all(split.master(), &ids).await;
+}
+
+#[tokio::test]
+async fn several_workers_share_a_capability_within_their_slots() {
+    let shape = Shape::default().setting("provider", "mock").setting("mock_latency", "30ms").setting("slots", "1");
+    let split = shape.workers(&["analyze", "analyze", "retrieve", "retrieve", "evaluate", "finalize"]).start().await;
+    let ids = submit_all(split.master(), 12).await;
+    check_all(split.master(), &ids).await;
+    // Who did what, and when: of no agent with one slot did two attempts overlap.
+    let mut spans: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
+    for id in &ids {
+        let (_, task) = split.master().get(&format!("/task/{id}")).await;
+        for attempt in task["steps"].as_array().unwrap().iter().flat_map(|step| step["attempts"].as_array().unwrap()) {
+            if attempt["outcome"] == "succeeded" {
+                let text = |name: &str| attempt[name].as_str().unwrap().to_owned();
+                spans.entry(text("agent_id")).or_default().push((text("placed_at"), text("ended_at")));
+            }
+        }
+    }
+    assert_eq!(spans.len(), 6, "somebody had nothing to do: {:?}", spans.keys());
+    for (agent, mut spans) in spans {
+        spans.sort();
+        assert!(spans.windows(2).all(|two| two[0].1 <= two[1].0), "{agent}: {spans:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_worker_that_ends_in_order_hands_back_what_it_has() {
+    let shape = Shape::default().setting("provider", "mock").setting("mock_script", "evaluate:hang@1");
+    let mut split = shape.setting("drain_grace", "0s").workers(&["analyze", "retrieve", "evaluate"]).start().await;
+    split.master().post("/task", &json!({"task_id": "held", "objective": "why?"})).await;
+    let is_running = |body: &Value| body["steps"][2]["status"] == "running";
+    split.master().until("/task/held", |_, body| is_running(body)).await;
+    assert!(split.workers.remove(2).terminate().success());
+    // At once, and not when a lease runs out: nobody is left who could do it.
+    let task = split.master().until("/task/held", |_, body| body["steps"][2]["status"] == "queued").await;
+    assert_eq!((&task["steps"][2]["losses"], &task["steps"][2]["failures"]), (&json!(1), &json!(0)), "{task:#}");
+    split.add_worker("evaluate");
+    split.master().until("/task/held", |_, body| is_running(body)).await;
+    split.master().delete("/task/held").await;
+}
+
+// === Those who are killed, under 100 tasks ===
+
+#[tokio::test]
+async fn a_killed_worker_costs_no_task() {
+    let mut split = busy().workers(&["analyze", "retrieve", "evaluate", "evaluate", "finalize"]).start().await;
+    let ids = submit_all(split.master(), 100).await;
+    some_have_ended(split.master()).await;
+    split.workers.remove(2).kill();
+    check_all(split.master(), &ids).await;
+}
+
+#[tokio::test]
+async fn a_killed_gateway_costs_no_task() {
+    let mut split = busy().start().await;
+    let ids = submit_all(split.master(), 100).await;
+    some_have_ended(split.master()).await;
+    let gateway = split.gateway.take().unwrap();
+    let place = place(&gateway);
+    gateway.kill();
+    split.restart_gateway(&place);
+    check_all(split.master(), &ids).await;
+}
+
+#[tokio::test]
+async fn a_killed_master_costs_no_task() {
+    let mut split = busy().masters(2).start().await;
+    let ids = submit_all(split.master(), 100).await;
+    some_have_ended(split.master()).await;
+    split.masters.remove(0).kill();
+    check_all(split.master(), &ids).await;
+}
+
+// === Two masters ===
+
+#[tokio::test]
+async fn two_masters_are_one() {
+    let split = busy().masters(2).start().await;
+    let [one, other] = [&split.masters[0], &split.masters[1]];
+    let (status, body) = one.post("/task", &json!({"task_id": "shared", "objective": "why?"})).await;
+    assert_eq!(status, 202, "{body}");
+    // The stream at the other is open while the task runs, and ends with it.
+    let events = other.events("shared").await;
+    assert_eq!(events.last().unwrap().1, "task_succeeded", "{events:?}");
+    assert_eq!(one.events("shared").await, events);
+    // The same submission at the other is the same task.
+    let (status, again) = other.post("/task?wait=60", &json!({"task_id": "shared", "objective": "why?"})).await;
+    assert_eq!((status, &again["status"]), (200, &json!("succeeded")), "{again}");
+    let (status, _) = other.post("/task", &json!({"task_id": "shared", "objective": "other"})).await;
+    assert_eq!(status, 409);
+}
+
+#[tokio::test]
+async fn a_result_may_be_posted_to_either_master() {
+    let shape = Shape::default().setting("provider", "mock").masters(2).workers(&["retrieve", "evaluate"]);
+    let split = shape.start().await;
+    let [one, other] = [&split.masters[0], &split.masters[1]];
+    // A worker of this test's, which accepts and answers to whichever master it likes.
+    let hands = support::hands::Hands::listen();
+    let declaration = json!({"agent_id": "by-hand", "url": hands.url, "capabilities": ["analyze"],
+        "ag2_profile": "by hand", "incarnation": "i-1", "slots": 10});
+    assert_eq!(one.post("/register", &declaration).await.0, 202);
+    split.until_joined(3).await;
+    for (number, (taker, answered)) in [(one, other), (other, one), (one, one)].into_iter().enumerate() {
+        let id = format!("by-hand-{number}");
+        taker.post("/task", &json!({"task_id": id, "objective": "why?"})).await;
+        let work = hands.next();
+        assert_eq!(work["task_id"], json!(id));
+        let result = json!({"task_id": id, "sub_id": work["sub_id"], "agent_id": "by-hand", "status": "succeeded",
+            "output": {"text": "by hand"}});
+        let (status, body) = answered.post("/result", &result).await;
+        assert_eq!((status, body), (202, json!({"status": "accepted"})));
+        // Once more is accepted, and dropped.
+        assert_eq!(taker.post("/result", &result).await.0, 202);
+        let ended = taker.until(&format!("/task/{id}/result"), |status, _| status == 200).await;
+        assert_eq!((&ended["status"], &ended["stages"][0]["output"]["text"]), (&json!("succeeded"), &json!("by hand")));
+    }
+    // Of an agent to which the step was never assigned, and of no task at all.
+    let stranger = json!({"task_id": "by-hand-0", "sub_id": "by-hand-0-P1", "agent_id": "stranger",
+        "status": "succeeded", "output": {}});
+    assert_eq!(one.post("/result", &stranger).await.0, 409);
+    let unknown = json!({"task_id": "unknown", "sub_id": "unknown-P1", "agent_id": "by-hand", "status": "succeeded",
+        "output": {}});
+    assert_eq!(other.post("/result", &unknown).await.0, 404);
+}
