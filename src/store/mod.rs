@@ -15,7 +15,7 @@ mod watchers;
 
 pub use ledger::{Reserved, Stand};
 pub use memory::MemoryStore;
-pub use redis::{RedisOptions, RedisStore, Secret};
+pub use redis::{Beacon, RedisOptions, RedisStore, Secret};
 pub use retention::{Removed, Retention, RetentionQuery};
 pub use search::{Filter, search};
 pub use sqlite::{Durability, Faults, SqliteOptions, SqliteStore};
@@ -380,6 +380,10 @@ pub struct Stats {
     pub fsyncs: u64,
     /// Tasks that have not ended.
     pub open_tasks: u64,
+    /// How often a server was asked, where there is one.
+    pub round_trips: u64,
+    /// With how many commands.
+    pub commands: u64,
 }
 
 /// The clock of a store that lives in this process.

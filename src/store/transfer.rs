@@ -279,6 +279,16 @@ pub(super) fn own_scope(id: &TaskId) -> Scope {
     Scope::trusted(format!("task:{id}"))
 }
 
+/// The digest that a text of 64 hexadecimal digits stands for.
+pub(super) fn digest_of(text: &str) -> Option<Digest> {
+    let byte = |at: usize| text.get(2 * at..2 * at + 2).and_then(|two| u8::from_str_radix(two, 16).ok());
+    let mut bytes = [0; 32];
+    for (at, place) in bytes.iter_mut().enumerate() {
+        *place = byte(at)?;
+    }
+    (text.len() == 64).then_some(Digest(bytes))
+}
+
 /// Digests as hexadecimal text.
 mod hex {
     use crate::task::Digest;
@@ -290,11 +300,6 @@ mod hex {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Digest, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let byte = |at: usize| text.get(2 * at..2 * at + 2).and_then(|two| u8::from_str_radix(two, 16).ok());
-        let mut bytes = [0; 32];
-        for (at, place) in bytes.iter_mut().enumerate() {
-            *place = byte(at).ok_or_else(|| D::Error::custom("a digest has 64 hexadecimal digits"))?;
-        }
-        if text.len() == 64 { Ok(Digest(bytes)) } else { Err(D::Error::custom("a digest has 64 hexadecimal digits")) }
+        super::digest_of(&text).ok_or_else(|| D::Error::custom("a digest has 64 hexadecimal digits"))
     }
 }

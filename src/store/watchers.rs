@@ -50,6 +50,31 @@ impl Watchers {
         }
     }
 
+    /// Likewise, where whoever listens has not heard of that version yet.
+    pub fn wake_to(&self, key: &TaskKey, version: u64) {
+        let mut room = self.0.lock();
+        let Some(sender) = room.tasks.get(key) else { return };
+        if sender.receiver_count() == 0 {
+            room.tasks.remove(key);
+            return;
+        }
+        sender.send_if_modified(|latest| {
+            let is_new = version > *latest;
+            *latest = version.max(*latest);
+            is_new
+        });
+    }
+
+    /// Wakes everybody: something may have been missed. What each task is at is not known any more, as it may have become
+    /// less.
+    pub fn wake_all(&self) {
+        let mut room = self.0.lock();
+        room.tasks.retain(|_, sender| sender.receiver_count() > 0);
+        for sender in room.tasks.values() {
+            sender.send_modify(|latest| *latest = 0);
+        }
+    }
+
     /// Tells whoever listens to a task that it is gone: their channel closes.
     pub fn close(&self, key: &TaskKey) {
         self.0.lock().tasks.remove(key);
@@ -78,5 +103,26 @@ mod tests {
         assert!(watchers.0.lock().tasks.len() <= SWEEP_AT + 1);
         watchers.wake(&key("kept"), 7);
         assert_eq!(*kept.borrow(), 7);
+    }
+
+    #[test]
+    fn what_is_heard_of_twice_wakes_once_and_what_was_missed_wakes_all() {
+        let watchers = Watchers::default();
+        let (mut one, mut two) = (watchers.listen(&key("one"), 0), watchers.listen(&key("two"), 0));
+        watchers.wake_to(&key("one"), 3);
+        assert_eq!((one.has_changed(), two.has_changed()), (Ok(true), Ok(false)));
+        assert_eq!(*one.borrow_and_update(), 3);
+        watchers.wake_to(&key("one"), 3);
+        watchers.wake_to(&key("one"), 2);
+        assert_eq!((one.has_changed(), *one.borrow()), (Ok(false), 3));
+        watchers.wake_all();
+        assert_eq!((one.has_changed(), two.has_changed()), (Ok(true), Ok(true)));
+        one.borrow_and_update();
+        two.borrow_and_update();
+        watchers.wake_to(&key("one"), 1);
+        assert_eq!((one.has_changed(), two.has_changed()), (Ok(true), Ok(false)));
+        drop(one);
+        watchers.wake_to(&key("one"), 9);
+        assert_eq!(watchers.0.lock().tasks.len(), 1);
     }
 }

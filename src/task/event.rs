@@ -130,6 +130,22 @@ pub enum EventKind {
 }
 
 impl EventKind {
+    /// The names of all kinds that this program knows.
+    pub const NAMES: [&'static str; 12] = [
+        "accepted",
+        "planned",
+        "step_placed",
+        "step_queued",
+        "step_backed_off",
+        "attempt_ended",
+        "step_succeeded",
+        "step_failed",
+        "step_skipped",
+        "task_succeeded",
+        "task_failed",
+        "task_cancelled",
+    ];
+
     /// The kind's name, as in the stored form.
     pub fn name(&self) -> &'static str {
         match self {
@@ -203,6 +219,14 @@ impl Loss {
 mod tests {
     use super::*;
     use std::collections::BTreeSet;
+
+    #[test]
+    fn all_kinds_are_named() {
+        let error = serde_json::from_str::<EventKind>(r#"{"task_dreamt":null}"#).unwrap_err().to_string();
+        // It says which it would have known.
+        let known: Vec<_> = error.split('`').skip(3).step_by(2).collect();
+        assert_eq!(known, EventKind::NAMES);
+    }
 
     #[test]
     fn each_loss_has_words_of_its_own() {

@@ -41,7 +41,7 @@ pub struct RedisOptions {
     pub password: Option<Secret>,
     /// Whether to speak TLS.
     pub tls: bool,
-    /// The file of the authority to trust, besides those of the machine.
+    /// The file of the authority to trust, instead of those of the machine.
     pub ca: Option<PathBuf>,
     /// The number of the database.
     pub database: u8,
@@ -81,11 +81,16 @@ impl RedisOptions {
             clock: None,
         }
     }
+
+    /// Where it is, for people and for logs.
+    pub(super) fn address(&self) -> String {
+        let scheme = if self.tls { "rediss" } else { "redis" };
+        format!("{scheme}://{}:{}/{}", self.host, self.port, self.database)
+    }
 }
 
 impl fmt::Debug for RedisOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = if self.tls { "rediss" } else { "redis" };
-        write!(f, "RedisOptions({scheme}://{}:{}/{})", self.host, self.port, self.database)
+        write!(f, "RedisOptions({})", self.address())
     }
 }

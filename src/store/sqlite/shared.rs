@@ -54,6 +54,7 @@ impl Counts {
             synced_transactions: self.synced.load(Ordering::Relaxed),
             fsyncs: self.fsyncs.load(Ordering::Relaxed),
             open_tasks: self.open.load(Ordering::Relaxed),
+            ..Stats::default()
         }
     }
 }

@@ -1,0 +1,121 @@
+//! What a Redis server or the way to it says, in words that tell what happened, why, and what to do next. What passes by
+//! itself is told apart from what somebody has to set right.
+
+use crate::store::StoreError;
+use deadpool_redis::redis::{ErrorKind, RedisError, ServerErrorKind};
+use std::time::Duration;
+
+/// Puts an error into words; the address has no secret in it.
+pub(super) fn explain(address: &str, error: &RedisError) -> StoreError {
+    let text = error.to_string();
+    match error.code() {
+        Some(code) => said(address, code, error.detail().unwrap_or(&text)),
+        None => befell(address, error, &text),
+    }
+}
+
+/// What the server answered.
+fn said(address: &str, code: &str, detail: &str) -> StoreError {
+    let unavailable = |words: &str| StoreError::Unavailable(format!("{address} {words}").into());
+    let refused = |words: &str| StoreError::Refused(format!("{address} {words}").into());
+    match code {
+        "NOAUTH" => refused("wants a password: set CALLBOARD_REDIS_PASSWORD or redis_password"),
+        "WRONGPASS" => refused(WRONG_PASSWORD),
+        "NOPERM" => refused(&format!(
+            "says that this user may not do what is needed ({detail}): give it the rights that docs/operations.md lists \
+             (ACL SETUSER)"
+        )),
+        "LOADING" => unavailable("is still reading its data; it is used as soon as it has"),
+        "READONLY" => unavailable(
+            "is a replica and takes no writes: a fail-over may be under way; if not, name the primary in --store",
+        ),
+        "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN" => {
+            unavailable(&format!("cannot answer until its primary is there again ({code})"))
+        }
+        "OOM" => unavailable(
+            "has no memory left and takes no writes: raise its maxmemory, or let finished tasks go (retain_for, callboard gc)",
+        ),
+        "BUSY" => unavailable("is busy with a script of somebody's; SCRIPT KILL ends it"),
+        "MISCONF" => unavailable("cannot save to its disk and takes no writes: free some space there, and see its log"),
+        "NOREPLICAS" => unavailable("has too few replicas to take writes (min-replicas-to-write): start them again"),
+        "UNKILLABLE" | "NOSCRIPT" => unavailable(&format!("could not run a script just now ({code} {detail})")),
+        "WRONGTYPE" => {
+            StoreError::Corrupt(format!("{address}: another program uses this prefix's keys ({detail})").into())
+        }
+        "ERR" if detail.contains("DB index") || detail.contains("switch database") => {
+            refused(&format!("has no such database ({detail}): name another at the URL's end"))
+        }
+        "ERR" if detail.contains("max number of clients") => unavailable("has as many clients as it may: see maxclients"),
+        "ERR" if detail.contains("script") => {
+            StoreError::Corrupt(format!("{address} could not carry out a script ({detail})").into())
+        }
+        _ => unavailable(&format!("answers: {code} {detail}")),
+    }
+}
+
+const WRONG_PASSWORD: &str = "does not let this user in with this password: set CALLBOARD_REDIS_PASSWORD or \
+                              redis_password, and the user's name in the URL";
+
+/// What happened on the way there.
+fn befell(address: &str, error: &RedisError, text: &str) -> StoreError {
+    let unavailable = |words: String| StoreError::Unavailable(format!("{address} {words}").into());
+    let refused = |words: &str| StoreError::Refused(format!("{address} {words}").into());
+    let lower = text.to_lowercase();
+    if error.kind() == ErrorKind::AuthenticationFailed {
+        return refused(WRONG_PASSWORD);
+    }
+    if lower.contains("certificate") {
+        return if lower.contains("expired") {
+            refused("shows a certificate that has expired: renew it on the server")
+        } else if lower.contains("mismatch") {
+            refused("shows a certificate that was made for another host: name the server as its certificate does")
+        } else {
+            refused(&format!(
+                "shows a certificate by an authority that is not trusted: name the authority's file in redis_ca ({text})"
+            ))
+        };
+    }
+    if lower.contains("wrong version number") || lower.contains("packet length") || lower.contains("record layer") {
+        return refused("does not speak TLS at this port: use redis:// instead of rediss://, or its TLS port");
+    }
+    if lower.contains("switch database") || lower.contains("db index") {
+        return refused("has no such database: name another at the URL's end");
+    }
+    if error.is_timeout() || lower.contains("timed out") {
+        return unavailable("does not answer in time: it stands still, or the way there does".to_owned());
+    }
+    if error.is_connection_refusal() {
+        return unavailable("refuses connections: start Redis there, or name another server with --store".to_owned());
+    }
+    if is_cut(error) {
+        return unavailable(format!("closed the connection ({text}); if it wants TLS, use rediss://"));
+    }
+    unavailable(format!("cannot be reached ({text}): check its name and the network"))
+}
+
+/// Whether a connection that was there is gone; a new one may do.
+pub(super) fn is_cut(error: &RedisError) -> bool {
+    error.is_connection_dropped() && !error.is_connection_refusal() && !error.is_timeout()
+}
+
+/// Whether the connection that gave this error is of no more use: it is gone, or leads to a server that is no longer the
+/// primary.
+pub(super) fn is_useless(error: &RedisError) -> bool {
+    error.is_io_error()
+        || error.is_connection_dropped()
+        || matches!(
+            error.kind(),
+            ErrorKind::Parse | ErrorKind::Server(ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown)
+        )
+}
+
+/// The server had its time.
+pub(super) fn too_slow(address: &str, after: Duration) -> StoreError {
+    let words = format!("{address} does not answer within {after:?}: it stands still, or the way there does");
+    StoreError::Unavailable(words.into())
+}
+
+/// The store's own end.
+pub(super) fn closed() -> StoreError {
+    StoreError::Unavailable("it was closed".into())
+}
