@@ -14,15 +14,15 @@ const SECRET: &str = "s3cret";
 
 /// What `serve` and `check` say of a store that they cannot have. Neither waits: trying again would change nothing.
 fn refusal(store: &str, ca: Option<&str>) -> String {
-    refusal_within("1h", store, ca)
+    refusal_with("redis_start_wait = \"1h\"", store, ca)
 }
 
-/// The same of one for which a start would wait so long.
-fn refusal_within(wait: &str, store: &str, ca: Option<&str>) -> String {
+/// The same with these settings.
+fn refusal_with(settings: &str, store: &str, ca: Option<&str>) -> String {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("callboard.toml");
     let ca = ca.map_or_else(String::new, |ca| format!("redis_ca = \"{ca}\"\n"));
-    std::fs::write(&config, format!("redis_timeout = \"500ms\"\nredis_start_wait = \"{wait}\"\n{ca}")).unwrap();
+    std::fs::write(&config, format!("{settings}\n{ca}")).unwrap();
     let args = ["--listen", "127.0.0.1:0", "--store", store, "--config", config.to_str().unwrap()];
     let said = |command: &str| {
         // One that waits after all is ended, with a code of its own.
@@ -90,10 +90,11 @@ fn servers_that_cannot_be_the_store() {
 #[test]
 fn tls_and_no_tls() {
     // What these do is also what a server in trouble does.
+    let settings = "redis_start_wait = \"0s\"\nredis_timeout = \"200ms\"";
     let redis = Redis::start();
-    is_told(&refusal_within("0s", &format!("rediss://127.0.0.1:{}", redis.port()), None), &["TLS"]);
+    is_told(&refusal_with(settings, &format!("rediss://127.0.0.1:{}", redis.port()), None), &["TLS", "redis://"]);
     let redis = Wanted::default().tls(Certificate::Good).start();
-    is_told(&refusal_within("0s", &format!("redis://127.0.0.1:{}", redis.port()), None), &["TLS"]);
+    is_told(&refusal_with(settings, &format!("redis://127.0.0.1:{}", redis.port()), None), &["TLS", "rediss://"]);
 }
 
 /// The rules of the page's user, without its name and password.

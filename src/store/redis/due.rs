@@ -61,7 +61,12 @@ impl RedisStore {
     }
 
     /// The first due things of a set, earliest first, now claimed; and when to look again.
-    async fn claim(&self, set: &str, limit: usize, claim_ms: u64) -> Result<(Vec<(String, At)>, Option<At>), StoreError> {
+    async fn claim(
+        &self,
+        set: &str,
+        limit: usize,
+        claim_ms: u64,
+    ) -> Result<(Vec<(String, At)>, Option<At>), StoreError> {
         static CLAIM: &Script = &script::CLAIM;
         let call = self.call(CLAIM).arg(set).arg(limit).arg(claim_ms);
         let mut reply = self.run(call, Again::Yes).await?;

@@ -84,7 +84,9 @@ impl Feed {
 
     fn told(&self, broken: Broken) -> StoreError {
         match broken {
-            Broken::Connection => StoreError::Unavailable(format!("{} closed the connection", self.link.address()).into()),
+            Broken::Connection => {
+                StoreError::Unavailable(format!("{} closed the connection", self.link.address()).into())
+            }
             Broken::Store(error) => error,
         }
     }

@@ -293,7 +293,8 @@ impl Link {
         self.usable()?;
         let config = config(self.timeout).set_response_timeout(None);
         let connected = self.client.get_multiplexed_async_connection_with_config(&config);
-        let connected = timeout(self.timeout * 2, connected).await.map_err(|_| too_slow(&self.address, self.timeout))?;
+        let connected =
+            timeout(self.timeout * 2, connected).await.map_err(|_| too_slow(&self.address, self.timeout))?;
         connected.map_err(|error| explain(&self.address, &error))
     }
 }

@@ -58,13 +58,17 @@ async fn look_at(link: &Link) -> Result<(), StoreError> {
     let text = String::from_redis_value(answer).unwrap_or_default();
     let line = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
     if line("cluster_enabled") == Some("1") {
-        return refused("is in cluster mode, where no script sees all keys: use a server with cluster mode disabled".into());
+        return refused(
+            "is in cluster mode, where no script sees all keys: use a server with cluster mode disabled".into(),
+        );
     }
     let version = line("redis_version").unwrap_or_default();
     let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());
     // What tells no version is judged by what it does.
     if major.is_some_and(|major| major < OLDEST) {
-        return refused(format!("is Redis {version}, and what is asked of it came with Redis {OLDEST}: use a newer one"));
+        return refused(format!(
+            "is Redis {version}, and what is asked of it came with Redis {OLDEST}: use a newer one"
+        ));
     }
     Ok(())
 }

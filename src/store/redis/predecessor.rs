@@ -3,7 +3,9 @@
 
 use super::options::RedisOptions;
 use crate::messages::{AgentRecord, ForeignBeat};
-use crate::task::{AgentId, At, AttemptEnd, ErrorCode, Event, EventKind, Json, Payload, StepId, StepIndex, Task, TaskKey};
+use crate::task::{
+    AgentId, At, AttemptEnd, ErrorCode, Event, EventKind, Json, Payload, StepId, StepIndex, Task, TaskKey,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::sync::Arc;

@@ -107,7 +107,8 @@ impl<'a> Parts<'a> {
     }
 
     fn number<T: std::str::FromStr>(&mut self) -> Result<T, StoreError> {
-        let odd = |text| StoreError::Corrupt(format!("an entry of the index has {text:?} where a number stands").into());
+        let odd =
+            |text| StoreError::Corrupt(format!("an entry of the index has {text:?} where a number stands").into());
         let text = self.next()?;
         text.parse().map_err(|_| odd(text))
     }
@@ -136,7 +137,10 @@ pub(super) fn read_timer(text: &str, due: At) -> Result<(TaskKey, Timer), StoreE
 }
 
 /// A queue's member, behind the fourteen digits of its arrival.
-pub(super) fn read_entry(capability: &crate::task::Capability, member: &str) -> Result<(TaskKey, QueueEntry), StoreError> {
+pub(super) fn read_entry(
+    capability: &crate::task::Capability,
+    member: &str,
+) -> Result<(TaskKey, QueueEntry), StoreError> {
     let mut parts = Parts::of(member.get(14..).unwrap_or_default());
     let key = parts.key()?;
     let step = StepId::trusted(parts.next()?);

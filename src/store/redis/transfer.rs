@@ -13,8 +13,8 @@ use crate::store::transfer::{
 };
 use crate::store::{Balance, Removed, RetentionQuery, StoreError};
 use crate::task::{
-    AgentId, CallId, Effects, Event, IdempotencyKey, Json, Scope, Task, TaskId, TaskKey, Tenant, leases,
-    queue_entries, timers,
+    AgentId, CallId, Effects, Event, IdempotencyKey, Json, Scope, Task, TaskId, TaskKey, Tenant, leases, queue_entries,
+    timers,
 };
 use deadpool_redis::redis::{cmd, pipe};
 use std::sync::Arc;
@@ -32,11 +32,7 @@ impl RedisStore {
         self.run(finished(self.call(&script::COUNT_FINISHED), &query), Again::Yes).await?.number()
     }
 
-    pub(super) async fn remove_finished_now(
-        &self,
-        query: RetentionQuery,
-        limit: usize,
-    ) -> Result<Removed, StoreError> {
+    pub(super) async fn remove_finished_now(&self, query: RetentionQuery, limit: usize) -> Result<Removed, StoreError> {
         let call = finished(self.call(&script::REMOVE_FINISHED), &query).arg(limit);
         // Asked again, it would not count what the first time removed.
         let mut reply = self.run(call, Again::No).await?;
