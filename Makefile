@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup documents python build demo test test-long lint fuzz bench clean
+.PHONY: help setup documents python build demo demo-distributed test test-long lint fuzz bench clean
 
 # nextest runs tests in parallel processes; without it cargo's own runner does.
 RUNNER := $(shell command -v cargo-nextest >/dev/null 2>&1 && echo nextest run || echo test)
@@ -25,6 +25,10 @@ build: setup ## Build the program into target/release
 demo: setup ## Four agents answer a question over this project's documentation
 	cargo build --release --locked
 	@cargo run --release --locked --quiet -- demo
+
+demo-distributed: setup ## The same by processes: Redis, a gateway, two masters, four workers
+	cargo build --release --locked
+	@cargo run --release --locked --quiet -- demo --distributed
 
 test: setup documents python ## All tests, the long ones in their short form
 	cargo $(RUNNER) --locked

@@ -30,6 +30,18 @@ fn what_is_well_is_said_and_nothing_is_made() {
 }
 
 #[test]
+fn colleagues_elsewhere_are_looked_for() {
+    let there = Server::start(&["--store", "memory:"]);
+    let worker = ["--role", "worker", "--listen", "127.0.0.1:0", "--gateway-url", &there.url];
+    let secret = there.url.replace("http://", "http://worker:s3cret@");
+    let (code, out, words) = check(&[&worker[..], &["--master-url", &secret]].concat(), &[]);
+    assert_eq!(code, Some(0), "{out}{words}");
+    assert!(out.contains(&format!("lives at {}", there.url)) && !out.contains("s3cret"), "{out}");
+    let (code, out, _) = check(&[&worker[..], &["--master-url", "http://127.0.0.1:9"]].concat(), &[]);
+    assert!(code == Some(69) && out.contains("nobody answers at http://127.0.0.1:9"), "{out}");
+}
+
+#[test]
 fn each_fault_is_told_with_its_remedy() {
     let folder = tempfile::tempdir().unwrap();
     let store = format!("sqlite:{}", folder.path().join("tasks.db").display());

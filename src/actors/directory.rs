@@ -2,7 +2,7 @@
 //! work looks here and cannot tell one from the other.
 
 use super::{ActorRef, Node};
-use crate::messages::{Declaration, DropAttempt, Work};
+use crate::messages::{Declaration, DropAttempt, Probe, Work};
 use crate::task::AgentId;
 use parking_lot::RwLock;
 use std::collections::BTreeMap;
@@ -15,6 +15,8 @@ pub struct AgentLines {
     pub work: ActorRef<Work>,
     /// For taking it back.
     pub drop_attempt: ActorRef<DropAttempt>,
+    /// For asking whether it is there; none for an agent of this process.
+    pub probe: Option<ActorRef<Probe>>,
 }
 
 /// Makes lines to agents in other processes.

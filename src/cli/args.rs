@@ -187,6 +187,8 @@ pub enum Via {
     Process,
     /// Over keep-alive connections.
     Http,
+    /// The same, to a system that is split over processes: Redis, a gateway, a master, a worker for each agent.
+    Split,
 }
 
 /// `bench`.
@@ -199,6 +201,7 @@ of which nobody else has need: what is written stays there, under a prefix of it
 Examples:
   callboard bench --tasks 2000 --concurrency 64 2>/dev/null
   callboard bench --via http --store memory: --log off
+  callboard bench --via split --log off
   callboard bench --at-once 1000
   callboard bench --queued 100000 --log off
   callboard bench --finished 1000000 --log off")]

@@ -4,6 +4,7 @@
 mod drive;
 mod measure;
 mod scale;
+mod split;
 
 use super::args::{BenchArgs, Via};
 use super::environment::{Environment, Talk};
@@ -68,13 +69,16 @@ struct Choices {
 
 /// Runs it.
 pub fn bench(mut args: BenchArgs, environment: &Environment) -> Outcome {
-    let place = Place::choose(args.team.store.as_deref())?;
-    // What was typed may be the short form.
-    args.team.store = Some(place.store.clone());
     if let Some(at_once) = args.at_once {
         args.concurrency = at_once;
         args.tasks = at_once.try_into().map_err(Exit::internal)?;
     }
+    if args.via == Via::Split {
+        return split::bench(&args, environment);
+    }
+    let place = Place::choose(args.team.store.as_deref())?;
+    // What was typed may be the short form.
+    args.team.store = Some(place.store.clone());
     if args.queued.is_some() || args.finished.is_some() {
         return scale::scale(&args, environment);
     }
@@ -159,7 +163,8 @@ fn way(via: Via, host: &Host) -> Way {
         Via::Process => {
             Way::Process { submit: host.callboard.submit().clone(), store: Arc::clone(host.callboard.store()) }
         }
-        Via::Http => Way::Http(host.client.clone()),
+        // A split system has no host; it is measured elsewhere.
+        Via::Http | Via::Split => Way::Http(host.client.clone()),
     }
 }
 
@@ -247,6 +252,7 @@ fn choices(args: &BenchArgs, settings: &Settings) -> Choices {
         via: match args.via {
             Via::Process => "process",
             Via::Http => "http",
+            Via::Split => "split",
         },
         concurrency: args.concurrency.get(),
         slots: settings.slots,

@@ -3,10 +3,12 @@
 
 use super::args::CheckArgs;
 use super::clean::clean_line;
+use super::client::Client;
 use super::environment::Environment;
 use super::exit::{Code, Exit, Outcome};
 use super::host::in_a_runtime;
 use super::output::print;
+use callboard::http::ColleagueUrl;
 use callboard::node::open_store;
 use callboard::settings::{Settings, Shown, StoreUrl};
 use callboard::team::Team;
@@ -67,13 +69,36 @@ fn line(check: &Check) -> String {
 }
 
 fn connections(settings: &Settings) -> Result<Vec<Check>, Exit> {
-    Ok(vec![
-        Check::of("settings", Ok("they can be used".to_owned())),
-        Check::of("store", in_a_runtime(store(settings))?),
-        Check::of("listen", listen(settings)),
-        Check::of("team", team(settings)),
-        Check::of("provider", Ok(format!("{} answers in this process", settings.provider.name()))),
-    ])
+    let (roles, colleagues) = (settings.roles, &settings.colleagues);
+    let mut checks = vec![Check::of("settings", Ok("they can be used".to_owned()))];
+    if roles.master {
+        checks.push(Check::of("store", in_a_runtime(store(settings))?));
+    }
+    checks.push(Check::of("listen", listen(settings)));
+    checks.push(Check::of("team", team(settings)));
+    if roles.gateway {
+        checks.push(Check::of("provider", Ok(format!("{} answers in this process", settings.provider.name()))));
+    }
+    let elsewhere = [("master", roles.master, &colleagues.master), ("gateway", roles.gateway, &colleagues.gateway)];
+    for (name, is_here, url) in elsewhere {
+        if let Some(url) = url.as_ref().filter(|_| !is_here) {
+            checks.push(Check::of(name, in_a_runtime(colleague(url))?));
+        }
+    }
+    Ok(checks)
+}
+
+/// Whether a colleague lives, at each of the places where it may be.
+async fn colleague(url: &ColleagueUrl) -> Result<String, String> {
+    let mut found = Vec::new();
+    for place in url.as_str().split(',').map(str::trim).filter(|place| !place.is_empty()) {
+        let client = Client::new(place, None).map_err(|error| error.to_string())?;
+        let alive = client.get::<serde_json::Value>(&["health"]).await;
+        let shown = client.server();
+        alive.map_err(|error| format!("nobody answers at {shown} ({error}): start it, or name another"))?;
+        found.push(shown);
+    }
+    Ok(format!("lives at {}", found.join(", ")))
 }
 
 /// A store that is not there yet is not made: its folder has to be there for that.

@@ -34,6 +34,7 @@ pub struct Shape {
 pub struct Split {
     members: Vec<Member>,
     clients: Vec<Client>,
+    password: String,
     /// Redis's data and everybody's logs; gone at the end.
     _folder: TempDir,
 }
@@ -90,7 +91,7 @@ impl Split {
             members.push(start.callboard(&format!("worker {names}"), own).await?);
         }
         let clients = urls.iter().map(|url| Client::new(url, Some(&key))).collect::<Result<_, _>>()?;
-        let split = Self { members, clients, _folder: folder };
+        let split = Self { members, clients, password, _folder: folder };
         split.joined(shape.workers.len()).await?;
         Ok(split)
     }
@@ -98,6 +99,14 @@ impl Split {
     /// A client of each master.
     pub fn clients(&self) -> &[Client] {
         &self.clients
+    }
+
+    /// What Redis has carried out so far, in all and of what was asked of it from outside.
+    pub async fn redis_counts(&self) -> Result<(u64, u64), Exit> {
+        let redis = self.members.first().ok_or_else(|| Exit::internal("there is no Redis"))?;
+        let stats = member::ask_redis(redis.place(), &self.password, "INFO commandstats").await;
+        let stats = stats.map_err(|error| Exit::new(Code::Unavailable, format!("redis-server: {error}")))?;
+        Ok(counted(&stats))
     }
 
     /// Who runs.
@@ -131,7 +140,30 @@ impl Split {
     }
 }
 
+/// All calls of `INFO commandstats`, and those that come from outside: scripts, and the feed that is waited for.
+fn counted(stats: &str) -> (u64, u64) {
+    let calls = stats.lines().filter_map(|line| {
+        let (name, rest) = line.strip_prefix("cmdstat_")?.split_once(":calls=")?;
+        Some((name, rest.split(',').next()?.parse::<u64>().ok()?))
+    });
+    calls.fold((0, 0), |(all, asked), (name, calls)| {
+        let is_asked = matches!(name, "evalsha" | "eval" | "fcall" | "xread");
+        (all + calls, if is_asked { asked + calls } else { asked })
+    })
+}
+
 /// A secret for the time that these processes live.
 fn secret() -> String {
     uuid::Uuid::new_v4().simple().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_redis_was_asked_is_told_from_what_its_scripts_did() {
+        let stats = "# Commandstats\r\ncmdstat_hset:calls=10,usec=7\r\ncmdstat_evalsha:calls=5,usec=9,x=1\r\n";
+        assert_eq!(counted(stats), (15, 5));
+    }
 }

@@ -84,6 +84,16 @@ impl Message for DropAttempt {
     type Reply = ();
 }
 
+/// Are you there? For agents that show in no other way that they live.
+#[derive(Debug, Clone, Copy)]
+pub struct Probe;
+
+impl Message for Probe {
+    const NAME: &'static str = "probe";
+    const LANE: Lane = Lane::Control;
+    type Reply = ();
+}
+
 /// Take no more work. The answer is how many attempts are still here: running, or with a result not yet taken.
 #[derive(Debug, Clone, Copy)]
 pub struct Drain {

@@ -108,7 +108,8 @@ impl Connect for FarAgents {
         };
         let spec = Spec::new(agent.as_str(), move || Proxy::create(edge.clone()));
         let proxy = supervise(&self.group, spec.bounds(AGENT_BOUNDS.0, AGENT_BOUNDS.1));
-        let lines = AgentLines { work: proxy.actor_ref(), drop_attempt: proxy.actor_ref() };
+        let lines =
+            AgentLines { work: proxy.actor_ref(), drop_attempt: proxy.actor_ref(), probe: Some(proxy.actor_ref()) };
         Some((Arc::new(lines), proxy.node().clone()))
     }
 }

@@ -1,15 +1,15 @@
 //! Agents that know only the predecessor's part of the contract: they show that they live by a key, or by a heartbeat
-//! that names steps and no attempts. What is assigned to them is renewed for as long as they live, unless they had
-//! listed it and do no longer.
+//! that names steps and no attempts; those that do neither are asked. What is assigned to them is renewed for as long as
+//! they live, unless they had listed it and do no longer.
 
 use super::{Registry, dropped, record, unavailable};
 use crate::actors::patience::patiently;
 use crate::actors::{Handle, Reply, Turn};
-use crate::messages::{Advance, CallContext, Due, ForeignBeat, HeartbeatAnswer};
+use crate::messages::{Advance, CallContext, Due, ForeignBeat, HeartbeatAnswer, Probe};
 use crate::store::StoreError;
 use crate::task::{AgentId, Lease, Loss, TaskKey};
 use foldhash::HashMap;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -20,13 +20,15 @@ const MISSED: u32 = 2;
 pub(super) struct Strangers {
     /// How often keys are looked at: as often as they are written, so that each is a beat.
     every: Duration,
+    /// Those that have shown by themselves that they live; their silence is death.
+    beaten: BTreeSet<AgentId>,
     /// The attempts that were listed once, with how many beats in a row have left them out since.
     listed: BTreeMap<AgentId, HashMap<(TaskKey, Lease), u32>>,
 }
 
 impl Strangers {
     pub(super) fn new(heartbeat_ttl_ms: u64) -> Self {
-        Self { every: Duration::from_millis(heartbeat_ttl_ms / 3), listed: BTreeMap::new() }
+        Self { every: Duration::from_millis(heartbeat_ttl_ms / 3), beaten: BTreeSet::new(), listed: BTreeMap::new() }
     }
 
     /// Takes one beat in, over what its agent holds; divides that into what goes on and what is lost.
@@ -55,6 +57,19 @@ impl Strangers {
     }
 }
 
+/// By what is known that a foreign agent lives.
+enum Sign {
+    /// Its key in the store, which is its own record.
+    Key,
+    /// Its heartbeat, which is to be answered.
+    Beat(Reply<ForeignBeat>),
+    /// Its answer to our question.
+    Answer,
+}
+
+/// How long it may take to answer.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
+
 impl Registry {
     /// Looks at the keys by which foreign agents show that they live.
     pub(super) fn keep_looking_at_strangers(&mut self, turn: &mut Turn<'_, Self>) {
@@ -62,27 +77,49 @@ impl Registry {
         let read = async move { patiently(store.foreign_beats()).await };
         turn.spawn(read, |registry, beats, turn| {
             match beats {
-                Ok(beats) => beats.into_iter().for_each(|beat| registry.take_beat(beat, None, turn)),
+                Ok(beats) => beats.into_iter().for_each(|beat| registry.take_beat(beat, Sign::Key, turn)),
                 Err(error) => tracing::debug!(%error, "the foreign agents' keys could not be read"),
             }
+            registry.probe_the_silent(turn);
             turn.later(registry.strangers.every, Self::keep_looking_at_strangers);
         });
     }
 
+    /// Asks those that have never shown by themselves that they live: the least that a worker must do is to register and
+    /// to answer.
+    fn probe_the_silent(&self, turn: &mut Turn<'_, Self>) {
+        let is_silent = |agent: &AgentId| !self.strangers.beaten.contains(agent);
+        let foreign = self.agents.iter().filter(|(agent, alive)| alive.declaration.foreign && is_silent(agent));
+        for (agent, _) in foreign {
+            let lines = self.parts.directory.find(agent);
+            let Some(probe) = lines.and_then(|lines| lines.probe.clone()) else { continue };
+            let agent = agent.clone();
+            let asked = probe.ask(Probe, CallContext::default(), PROBE_TIMEOUT);
+            turn.spawn(asked, move |registry, answer, turn| {
+                if answer.is_ok() {
+                    registry.take_beat(ForeignBeat { agent, load: 0.0, active: Vec::new() }, Sign::Answer, turn);
+                    registry.tell_roster(turn);
+                }
+            });
+        }
+    }
+
     /// Renews what the agent holds, and ends what it has forgotten.
-    fn take_beat(&mut self, beat: ForeignBeat, reply: Option<Reply<ForeignBeat>>, turn: &mut Turn<'_, Self>) {
+    fn take_beat(&mut self, beat: ForeignBeat, sign: Sign, turn: &mut Turn<'_, Self>) {
+        if !matches!(sign, Sign::Answer) {
+            self.strangers.beaten.insert(beat.agent.clone());
+        }
         let known = self.agents.get_mut(&beat.agent).map(|alive| {
             alive.heard = Instant::now();
             alive.unreachable_since = None;
             alive.declaration.clone()
         });
         let (parts, agent) = (self.parts.clone(), beat.agent.clone());
-        let is_told = reply.is_some();
+        let is_recorded = matches!(sign, Sign::Key);
         let active = u32::try_from(beat.active.len()).unwrap_or(u32::MAX);
         let load = beat.load;
         let held = async move {
-            // A key is its own record; a heartbeat over HTTP needs one.
-            if let Some(declaration) = known.as_ref().filter(|_| is_told) {
+            if let Some(declaration) = known.as_ref().filter(|_| !is_recorded) {
                 let record = record(declaration, parts.store.now(), load, active);
                 patiently(parts.store.put_agent(record, parts.heartbeat_ttl_ms)).await?;
             }
@@ -92,13 +129,15 @@ impl Registry {
             Ok((held, known)) => {
                 let lost = registry.renew_for(&beat, held, turn);
                 let drop = lost.into_iter().map(dropped).collect();
-                if let Some(reply) = reply {
+                if let Sign::Beat(reply) = sign {
                     reply.send(Ok(HeartbeatAnswer { drop, known }));
                 }
             }
-            Err(error) => match reply {
-                Some(reply) => reply.send(Err(unavailable(error))),
-                None => tracing::debug!(agent = %beat.agent, %error, "what a foreign agent holds could not be read"),
+            Err(error) => match sign {
+                Sign::Beat(reply) => reply.send(Err(unavailable(error))),
+                Sign::Key | Sign::Answer => {
+                    tracing::debug!(agent = %beat.agent, %error, "what a foreign agent holds could not be read")
+                }
             },
         });
     }
@@ -132,7 +171,7 @@ impl Registry {
 
 impl Handle<ForeignBeat> for Registry {
     fn handle(&mut self, beat: ForeignBeat, _: CallContext, reply: Reply<ForeignBeat>, turn: &mut Turn<'_, Self>) {
-        self.take_beat(beat, Some(reply), turn);
+        self.take_beat(beat, Sign::Beat(reply), turn);
     }
 }
 

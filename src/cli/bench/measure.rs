@@ -27,6 +27,33 @@ pub fn rss_mb() -> Option<f64> {
     status_mb(&std::fs::read_to_string("/proc/self/status").ok()?, "VmRSS:")
 }
 
+/// What a process has used so far.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Used {
+    /// In user and system time of all its threads.
+    pub cpu: Duration,
+    /// Memory that it has now.
+    pub rss_mb: f64,
+    /// The most that it ever had.
+    pub peak_rss_mb: f64,
+}
+
+/// What another process has used so far, as far as the system says it.
+pub fn process_use(pid: u32) -> Used {
+    let read = |name: &str| std::fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
+    let status = read("status");
+    let mb = |name: &str| status_mb(&status, name).unwrap_or_default();
+    Used { cpu: cpu_of(&read("stat")), rss_mb: mb("VmRSS:"), peak_rss_mb: mb("VmHWM:") }
+}
+
+/// User and system time in `/proc/PID/stat`, fields 14 and 15 (proc(5)); the name before them may hold anything.
+fn cpu_of(stat: &str) -> Duration {
+    let behind_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let ticks: u64 =
+        behind_name.split_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
+    Duration::from_secs(ticks) / u32::try_from(rustix::param::clock_ticks_per_second()).unwrap_or(100).max(1)
+}
+
 fn status_mb(status: &str, name: &str) -> Option<f64> {
     let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     let kib: f64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
@@ -85,6 +112,14 @@ mod tests {
     fn the_high_water_mark_is_found() {
         assert_eq!(status_mb("VmPeak:\t 1 kB\nVmHWM:\t    2048 kB\n", "VmHWM:"), Some(2.0));
         assert_eq!(status_mb("VmPeak:\t 1 kB\n", "VmHWM:"), None);
+    }
+
+    #[test]
+    fn a_process_is_measured_from_outside() {
+        let stat = "7 (a ) b) S 1 7 7 0 -1 4194304 100 0 0 0 250 50 0 0 20 0 1 0 100";
+        assert_eq!(cpu_of(stat), Duration::from_secs(3));
+        assert!(process_use(std::process::id()).rss_mb > 1.0);
+        assert_eq!(process_use(0).peak_rss_mb, 0.0);
     }
 
     #[test]

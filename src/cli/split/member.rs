@@ -162,6 +162,23 @@ fn write_private(path: &std::path::Path, text: &str) -> std::io::Result<()> {
     file.write_all(text.as_bytes())
 }
 
+/// Asks a Redis server something that is answered with one text.
+pub(super) async fn ask_redis(place: &str, password: &str, command: &str) -> std::io::Result<String> {
+    let asked = async {
+        let mut stream = BufReader::new(TcpStream::connect(place).await?);
+        stream.write_all(format!("AUTH {password}\r\n{command}\r\n").as_bytes()).await?;
+        let mut line = String::new();
+        stream.read_line(&mut line).await?;
+        line.clear();
+        stream.read_line(&mut line).await?;
+        let length = line.trim().strip_prefix('$').and_then(|length| length.parse().ok());
+        let mut text = vec![0; length.ok_or_else(|| std::io::Error::other(line.trim().to_owned()))?];
+        stream.read_exact(&mut text).await?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    };
+    tokio::time::timeout(Duration::from_secs(5), asked).await?
+}
+
 /// Whether the Redis server that has this password answers.
 async fn is_there(place: SocketAddr, password: &str) -> bool {
     let asked = async {

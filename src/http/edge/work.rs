@@ -12,7 +12,7 @@ use crate::http::auth::Colleague;
 use crate::http::error::{ApiError, Envelope};
 use crate::http::request::{Params, header};
 use crate::http::{Site, resource};
-use crate::messages::{CallContext, CallError, DropAttempt, Edge, Perform, StepResult, Work, WorkReply};
+use crate::messages::{CallContext, CallError, DropAttempt, Edge, Perform, Probe, StepResult, Work, WorkReply};
 use crate::task::{AgentId, AttemptNo, Capability, ErrorCode, Incarnation, Json, StepId, TaskId, TaskKey, Tenant};
 use actix_web::{HttpRequest, HttpResponse, web};
 use futures_util::future::BoxFuture;
@@ -100,6 +100,20 @@ impl Edge<DropAttempt> for WorkEdge {
             let answered = client.send(&peers, call).await?;
             // A foreign worker cannot be told; its result will be dropped.
             if answered.is_success() || matches!(answered.status, 404 | 405) { Ok(()) } else { Err(failed(&answered)) }
+        })
+    }
+}
+
+impl Edge<Probe> for WorkEdge {
+    fn call(&self, _: Probe, context: CallContext) -> BoxFuture<'static, Result<(), CallError>> {
+        let (client, peers, is_allowed) = (self.client.clone(), self.peers.clone(), self.is_allowed);
+        let call = Call::new(Method::GET, "health", &context);
+        Box::pin(async move {
+            if !is_allowed {
+                return Err(CallError::Unavailable);
+            }
+            let answered = client.send(&peers, call).await?;
+            if answered.is_success() { Ok(()) } else { Err(failed(&answered)) }
         })
     }
 }

@@ -1,0 +1,147 @@
+//! `callboard bench --via split`: the same load on a split system, whose processes are counted one by one: what each role
+//! takes of processor and memory, and what Redis is asked.
+
+use super::super::args::BenchArgs;
+use super::super::environment::{Environment, Talk};
+use super::super::exit::{Code, Exit, Outcome};
+use super::super::host::{in_a_runtime, settings};
+use super::super::output::{note, print};
+use super::super::signals::Signals;
+use super::super::split::{Shape, Split};
+use super::drive::{Driven, OBJECTIVE, Way, drive};
+use super::measure::{Used, process_use, quantile_ms, rounded};
+use super::{Choices, WARM_UP};
+use callboard::team::Team;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// What is printed.
+#[derive(Debug, Serialize)]
+struct Report {
+    tasks: usize,
+    errors: usize,
+    elapsed_s: f64,
+    tasks_per_s: f64,
+    p50_ms: f64,
+    p99_ms: f64,
+    max_ms: f64,
+    /// Over all processes of Callboard; neither Redis nor the client is in it.
+    cpu_us_per_task: f64,
+    redis_cpu_us_per_task: f64,
+    roles: BTreeMap<String, RoleUse>,
+    /// All that Redis carried out, inside its scripts too.
+    redis_commands_per_task: f64,
+    /// What was asked of it, each with an answer.
+    redis_round_trips_per_task: f64,
+    #[serde(flatten)]
+    choices: Choices,
+}
+
+/// What one role takes; of several processes the sum.
+#[derive(Debug, Default, Serialize)]
+struct RoleUse {
+    processes: u32,
+    cpu_us_per_task: f64,
+    idle_rss_mb: f64,
+    peak_rss_mb: f64,
+}
+
+/// Runs it.
+pub fn bench(args: &BenchArgs, environment: &Environment) -> Outcome {
+    let slots = args.concurrency.get().to_string();
+    let beneath = vec![("provider", "mock".to_owned()), ("slots", slots)];
+    let looked_at = settings(&args.team, beneath.clone(), environment, Talk::Usual)?;
+    let team = Team::of(&looked_at).map_err(callboard::node::StartError::from)?;
+    let typed = args.team.overrides().into_iter().filter(|(name, _)| *name != "store");
+    let shape = Shape {
+        masters: 1,
+        workers: team.members.iter().map(|member| member.capabilities.clone()).collect(),
+        choices: beneath.into_iter().chain(typed).collect(),
+        config: args.team.config.clone(),
+    };
+    let choices = Choices { store: "redis", via: "split", ..super::choices(args, &looked_at) };
+    let (report, failure) = in_a_runtime(measure(args, shape, choices))??;
+    print(&serde_json::to_string(&report).map_err(Exit::internal)?)?;
+    note(&format!(
+        "{} tasks in {} s: {} tasks/s, p50 {} ms, p99 {} ms, {} µs of processor per task, {} errors",
+        report.tasks,
+        report.elapsed_s,
+        report.tasks_per_s,
+        report.p50_ms,
+        report.p99_ms,
+        report.cpu_us_per_task,
+        report.errors
+    ));
+    match failure {
+        None => Ok(()),
+        Some(why) => Err(Exit::new(Code::Failure, format!("{} tasks went wrong, the first: {why}", report.errors))),
+    }
+}
+
+async fn measure(args: &BenchArgs, shape: Shape, choices: Choices) -> Result<(Report, Option<String>), Exit> {
+    let mut signals = Signals::listen()?;
+    let split = tokio::select! {
+        split = Split::start(&shape) => split?,
+        signal = signals.next() => signal.exit_at_once(),
+    };
+    let measured = tokio::select! {
+        measured = load(args, &split, choices) => measured,
+        _ = signals.next() => Err(Exit::new(Code::Failure, "interrupted: there is nothing to report")),
+    };
+    split.end().await;
+    measured
+}
+
+async fn load(args: &BenchArgs, split: &Split, choices: Choices) -> Result<(Report, Option<String>), Exit> {
+    let idle = used(split);
+    let way = || Way::Http(split.clients()[0].clone());
+    drive(way(), choices.warm_up_tasks, args.concurrency.get()).await;
+    let (before, asked) = (used(split), split.redis_counts().await?);
+    let driven = drive(way(), args.tasks.get(), args.concurrency.get()).await;
+    let (after, asked_since) = (used(split), split.redis_counts().await?);
+    let report = report(&driven, choices, [&idle, &before, &after], [asked, asked_since]);
+    Ok((report, driven.first_error))
+}
+
+/// What each process has used so far, in the order in which they were started.
+fn used(split: &Split) -> Vec<(String, Used)> {
+    let role = |name: &str| name.split(' ').next().unwrap_or(name).to_owned();
+    split.seen().map(|seen| (role(seen.name), process_use(seen.pid))).collect()
+}
+
+fn report(driven: &Driven, choices: Choices, used: [&[(String, Used)]; 3], asked: [(u64, u64); 2]) -> Report {
+    let [idle, before, after] = used;
+    // Counts are far below 2^53.
+    let tasks = driven.tasks() as f64;
+    let mut roles: BTreeMap<String, RoleUse> = BTreeMap::new();
+    for (((role, idle), (_, before)), (_, after)) in idle.iter().zip(before).zip(after) {
+        let entry = roles.entry(role.clone()).or_default();
+        entry.processes += 1;
+        entry.cpu_us_per_task += after.cpu.saturating_sub(before.cpu).as_secs_f64() * 1e6 / tasks;
+        entry.idle_rss_mb = entry.idle_rss_mb.max(idle.rss_mb);
+        entry.peak_rss_mb = entry.peak_rss_mb.max(after.peak_rss_mb);
+    }
+    for role in roles.values_mut() {
+        role.cpu_us_per_task = rounded(role.cpu_us_per_task);
+    }
+    let redis = roles.remove("redis").unwrap_or_default();
+    let mut latencies = driven.latencies.clone();
+    latencies.sort_unstable();
+    let elapsed = driven.elapsed.as_secs_f64();
+    let per_task = |since: u64, earlier: u64| rounded(since.saturating_sub(earlier) as f64 / tasks);
+    Report {
+        tasks: driven.tasks(),
+        errors: driven.errors,
+        elapsed_s: rounded(elapsed),
+        tasks_per_s: rounded(driven.latencies.len() as f64 / elapsed),
+        p50_ms: quantile_ms(&latencies, 0.50),
+        p99_ms: quantile_ms(&latencies, 0.99),
+        max_ms: quantile_ms(&latencies, 1.0),
+        cpu_us_per_task: rounded(roles.values().map(|role| role.cpu_us_per_task).sum()),
+        redis_cpu_us_per_task: redis.cpu_us_per_task,
+        roles,
+        redis_commands_per_task: per_task(asked[1].0, asked[0].0),
+        redis_round_trips_per_task: per_task(asked[1].1, asked[0].1),
+        choices: Choices { objective_bytes: OBJECTIVE.len(), warm_up_tasks: WARM_UP.min(driven.tasks()), ..choices },
+    }
+}
