@@ -9,6 +9,7 @@ mod opening;
 mod outpost;
 mod reload;
 mod retention;
+mod sign;
 mod staff;
 
 pub use ask::{Answer, AskError};

@@ -7,20 +7,28 @@ mod support;
 use serde_json::json;
 use std::path::Path;
 use support::redis::{Certificate, Redis, Wanted};
-use support::{Server, callboard};
+use support::{Server, callboard, clean};
 
 /// What every password here begins with.
 const SECRET: &str = "s3cret";
 
 /// What `serve` and `check` say of a store that they cannot have. Neither waits: trying again would change nothing.
 fn refusal(store: &str, ca: Option<&str>) -> String {
+    refusal_with("redis_start_wait = \"1h\"", store, ca)
+}
+
+/// The same with these settings.
+fn refusal_with(settings: &str, store: &str, ca: Option<&str>) -> String {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("callboard.toml");
     let ca = ca.map_or_else(String::new, |ca| format!("redis_ca = \"{ca}\"\n"));
-    std::fs::write(&config, format!("redis_start_wait = \"1h\"\n{ca}")).unwrap();
+    std::fs::write(&config, format!("{settings}\n{ca}")).unwrap();
     let args = ["--listen", "127.0.0.1:0", "--store", store, "--config", config.to_str().unwrap()];
     let said = |command: &str| {
-        let output = callboard(&[&[command], &args[..]].concat()).output().unwrap();
+        // One that waits after all is ended, with a code of its own.
+        let mut command_line = clean("timeout");
+        command_line.args(["60", env!("CARGO_BIN_EXE_callboard"), command]).args(args);
+        let output = command_line.output().unwrap();
         let words = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
         assert_eq!(output.status.code(), Some(69), "{command}: {words}");
         assert!(!words.contains(SECRET), "{command}: {words}");
@@ -77,15 +85,23 @@ fn servers_that_cannot_be_the_store() {
     is_told(&refusal(&cluster.url(), None), &["cluster"]);
     let redis = Redis::start();
     is_told(&refusal(&format!("{}/20", redis.url()), None), &["database"]);
-    let encrypted = format!("rediss://127.0.0.1:{}", redis.port());
-    is_told(&refusal(&encrypted, None), &["TLS"]);
+}
+
+#[test]
+fn tls_and_no_tls() {
+    // What these do is also what a server in trouble does.
+    let settings = "redis_start_wait = \"0s\"\nredis_timeout = \"200ms\"";
+    let redis = Redis::start();
+    is_told(&refusal_with(settings, &format!("rediss://127.0.0.1:{}", redis.port()), None), &["TLS", "redis://"]);
+    let redis = Wanted::default().tls(Certificate::Good).start();
+    is_told(&refusal_with(settings, &format!("redis://127.0.0.1:{}", redis.port()), None), &["TLS", "rediss://"]);
 }
 
 /// The rules of the page's user, without its name and password.
 fn documented_rules() -> String {
     let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operations.md")).unwrap();
-    let rules = page.split("ACL SETUSER callboard on >PASSWORD ").nth(1).expect("the page has no rules");
-    rules.split("```").next().unwrap().split_whitespace().filter(|word| *word != "\\").collect::<Vec<_>>().join(" ")
+    let rules = page.split("ACL SETUSER callboard on >PASSWORD\n").nth(1).expect("the page has no rules");
+    rules.split("```").next().unwrap().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[tokio::test]

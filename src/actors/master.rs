@@ -2,6 +2,7 @@
 //! task that the store does not hold; whatever it forgets, it reads again.
 
 mod ask;
+mod doubt;
 mod estimate;
 mod send;
 
@@ -80,6 +81,8 @@ pub struct Master {
     /// The tasks that something is being done about, each with what waits behind it.
     busy: HashMap<TaskKey, VecDeque<Ask>>,
     cache: LruCache<TaskKey, Known>,
+    /// The last commit of each task of which it is not known whether it was written.
+    doubtful: LruCache<TaskKey, Commit>,
     /// Leases that their agents accepted and that are to be renewed with the next batch.
     accepted: HashSet<(TaskKey, Lease)>,
     /// What was asked before this life knew which slots are taken.
@@ -123,6 +126,7 @@ impl Master {
     pub fn create(parts: MasterParts) -> Self {
         let fleet = Fleet::new(parts.options.heartbeat_ttl_ms);
         let cache = LruCache::new(parts.options.cached_tasks);
+        let doubtful = LruCache::new(parts.options.cached_tasks);
         Self {
             parts,
             fleet,
@@ -130,6 +134,7 @@ impl Master {
             commits: 0,
             busy: HashMap::new(),
             cache,
+            doubtful,
             accepted: HashSet::default(),
             held: Some(Vec::new()),
         }
@@ -165,6 +170,9 @@ impl Master {
             Ask::Submit { submission, sender } => return self.accept(*submission, sender, turn),
             Ask::Concern(concern) => concern,
         };
+        if let Some(commit) = self.doubtful.pop(&key) {
+            return self.find_out(commit, concern, conflicts, turn);
+        }
         if let Some(task) = self.cache.get(&key).map(|known| known.task.clone()) {
             return self.decide(&task, concern, Basis { is_cached: true, conflicts }, turn);
         }
@@ -268,7 +276,7 @@ impl Master {
         let Proposal { ask, commit, booking, conflicts } = proposal;
         match written {
             Ok(Committed::Applied | Committed::AlreadyApplied) => {
-                self.carry_out(&commit, &ask, turn);
+                self.carry_out(&commit, Some(&ask), turn);
                 ask.done(commit.task);
                 return self.next(key, turn);
             }
@@ -287,6 +295,7 @@ impl Master {
                 self.unbook(&booking, &commit.effects);
                 self.cache.pop(&key);
                 tracing::error!(task = %key.id, %error, "a commit was not written");
+                self.doubtful.put(key.clone(), commit);
                 ask.refuse(store_failed(&error));
             }
         }
@@ -322,10 +331,10 @@ impl Master {
     }
 
     /// The world after a commit: the cache, the counters, and everything that is to be sent.
-    fn carry_out(&mut self, commit: &Commit, ask: &Ask, turn: &mut Turn<'_, Self>) {
+    fn carry_out(&mut self, commit: &Commit, ask: Option<&Ask>, turn: &mut Turn<'_, Self>) {
         let task = &commit.task;
         let request = self.remember(task, ask);
-        self.keep_trace(ask, turn);
+        ask.into_iter().for_each(|ask| self.keep_trace(ask, turn));
         self.judge(task, &commit.events);
         self.parts.counters.committed(&commit.events);
         log_events(task, &commit.events);
@@ -357,7 +366,7 @@ impl Master {
     }
 
     /// Keeps an open task for its next input; gives its question if it is known.
-    fn remember(&mut self, task: &Arc<Task>, ask: &Ask) -> Option<Arc<Request>> {
+    fn remember(&mut self, task: &Arc<Task>, ask: Option<&Ask>) -> Option<Arc<Request>> {
         if task.end.is_some() {
             self.cache.pop(&task.key);
             return None;
@@ -367,7 +376,7 @@ impl Master {
             return known.request.clone();
         }
         let request = match (ask, &task.request) {
-            (Ask::Submit { submission, .. }, Payload::Inline(_)) => Some(Arc::new(submission.request.clone())),
+            (Some(Ask::Submit { submission, .. }), Payload::Inline(_)) => Some(Arc::new(submission.request.clone())),
             _ => None,
         };
         self.cache.put(task.key.clone(), Known { task: task.clone(), request: request.clone() });

@@ -1,6 +1,7 @@
 //! The roles that are in other processes, as seen from this one: each edge joined to a proxy, so that nobody here can tell
 //! them from actors of its own.
 
+use super::sign::{Sign, SignedEdge};
 use super::{ROOT_RESTARTS, StartError};
 use crate::actors::{ActorRef, AgentLines, Connect, Node, Place, Proxy, Spec, Tree, supervise};
 use crate::http::{
@@ -45,14 +46,20 @@ impl Elsewhere {
         Ok(Self { group: tree.root().group("elsewhere", ROOT_RESTARTS), client, place })
     }
 
-    /// The master at a URL.
-    pub fn master(&self, url: &ColleagueUrl, callback: Option<&ColleagueUrl>) -> Result<FarMaster, InvalidUrl> {
+    /// The master at a URL, and signs of life for one that hears no heartbeats.
+    pub fn master(
+        &self,
+        url: &ColleagueUrl,
+        callback: Option<&ColleagueUrl>,
+        sign: Option<Sign>,
+    ) -> Result<FarMaster, InvalidUrl> {
         let results = match callback {
             Some(callback) => ResultEdge::of_callback(self.client.clone(), callback.as_str())?,
             None => ResultEdge::of_master(self.client.clone(), url.as_str())?,
         };
         let results = self.proxy("master", results);
-        let registry = self.proxy("registry", RegisterEdge::new(self.client.clone(), url.as_str())?);
+        let registry = RegisterEdge::new(self.client.clone(), url.as_str())?;
+        let registry = self.proxy("registry", SignedEdge::new(registry, sign));
         Ok(FarMaster {
             results: results.actor_ref(),
             register: registry.actor_ref(),

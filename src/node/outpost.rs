@@ -3,6 +3,7 @@
 
 use super::elsewhere::Elsewhere;
 use super::listener::{self, Listening};
+use super::sign::Sign;
 use super::staff::{Neighbours, Staff};
 use super::{CLOSE_TIMEOUT, Providers, ROOT_RESTARTS, StartError, gateway_port, start_gateway, watch_turns};
 use crate::actors::{ActorThread, ChildDown, Directory, Place, Root, Tree, Watchdog};
@@ -61,7 +62,8 @@ impl Outpost {
             (None, Some(url)) => Some(elsewhere.gateway(url, colleagues.gateway_timeout)?.generate),
             (None, None) => None,
         };
-        let master = colleagues.master.as_ref().map(|url| elsewhere.master(url, colleagues.callback.as_ref()));
+        let sign = || settings.redis.clone().map(Sign::new);
+        let master = colleagues.master.as_ref().map(|url| elsewhere.master(url, colleagues.callback.as_ref(), sign()));
         let neighbours = master.transpose()?.zip(generate).map(|(master, thoughts)| Neighbours::far(master, thoughts));
         let url = listener::public_url(settings, Some(&bound));
         let mut staff = Staff::new(settings, &tree, neighbours, Directory::default(), thread.place(), url);

@@ -1,9 +1,13 @@
 //! Workers under a master that knows only the predecessor's part of the contract: ours, and the one in plain Python. It
-//! calls them synchronously or is called back, and knows neither heartbeats nor attempts nor leaving.
+//! calls them synchronously or is called back, and knows neither heartbeats nor attempts nor leaving. And such a worker
+//! under our master.
 
+use crate::Company;
 use crate::program::{Program, python};
+use crate::support::redis::{Redis, Reply};
 use crate::support::{PATIENCE, callboard};
 use serde_json::{Value, json};
+use std::time::Instant;
 
 const STAGES: [&str; 4] = ["analyze", "retrieve", "evaluate", "finalize"];
 
@@ -108,6 +112,39 @@ async fn our_worker_tells_a_foreign_master_how_a_step_failed() {
 }
 
 #[tokio::test]
+async fn our_worker_shows_a_foreign_master_by_a_key_that_it_lives() {
+    let redis = Redis::start();
+    let master = Foreign::start("sync");
+    let all = json!(STAGES).to_string();
+    let port = redis.port().to_string();
+    let environment = [
+        ("REDIS_HOST", "127.0.0.1"),
+        ("REDIS_PORT", &*port),
+        ("AGENT_ID", "shown"),
+        ("CAPABILITIES", &*all),
+        ("CALLBOARD_HEARTBEAT_TTL", "3s"),
+    ];
+    let worker = ours(&master, &environment);
+    master.is_staffed();
+    let key = || redis.command(&["GET", "heartbeat:shown"]);
+    let shown = || {
+        let until = Instant::now() + PATIENCE;
+        while key() == Reply::Nil {
+            assert!(Instant::now() < until, "there is no key: {}", worker.everything());
+            std::thread::yield_now();
+        }
+        serde_json::from_str::<Value>(&key().text()).unwrap()
+    };
+    assert_eq!(shown(), json!({"agent_id": "shown", "load": 0.0, "active_tasks": []}));
+    let left = redis.command(&["TTL", "heartbeat:shown"]).number();
+    assert!((1..=30).contains(&left), "{left}");
+    // Each heartbeat writes it, not only the first word.
+    redis.command(&["DEL", "heartbeat:shown"]);
+    shown();
+    master.runs_well("shown-to").await;
+}
+
+#[tokio::test]
 async fn the_worker_in_python_serves_a_foreign_master_in_both_ways() {
     let all = json!(STAGES).to_string();
     for reply_mode in ["sync", "async"] {
@@ -127,4 +164,34 @@ async fn the_worker_in_python_serves_a_foreign_master_in_both_ways() {
         master.seen("/register/py-all", 404);
         assert_eq!(worker.ended().code(), Some(0), "{}", worker.everything());
     }
+}
+
+#[tokio::test]
+async fn a_foreign_worker_serves_our_master_and_fails_and_is_asked_again() {
+    let company = Company::start();
+    let environment = [
+        ("AGENT_ID", "old-critic"),
+        ("CAPABILITIES", "[\"evaluate\"]"),
+        ("AG2_PROFILE", "critic"),
+        ("MASTER_URL", &*company.server.url),
+        ("FAILURES", "1"),
+    ];
+    let worker = Program::start(python("tests/support/foreign_worker.py", &environment));
+    worker.printed(|line| line == r#"{"joined": [202, {"status": "accepted"}]}"#);
+    let body = json!({"task_id": "old", "objective": "Is it as it was?", "context": {"locale": "en"}});
+    let (status, answer) = company.server.post("/task?wait=60", &body).await;
+    assert_eq!((status, &answer["status"]), (200, &json!("succeeded")), "{answer:#}\n{}", worker.everything());
+    let evaluated = &answer["stages"][2];
+    let output = &evaluated["output"];
+    assert_eq!((&evaluated["agent_id"], &output["text"]), (&json!("old-critic"), &json!("old-critic did evaluate.")));
+    assert_eq!((&output["input"], &output["context"]["refs"][0]), (&json!({"refs": ["old-P2"]}), &json!("old-P1")));
+    let step = company.evaluation("old", |_| true).await;
+    assert_eq!((step["failures"].as_u64(), step["attempts"].as_array().unwrap().len()), (Some(1), 2), "{step:#}");
+    // What it was sent is what the predecessor's master sends.
+    let sent = worker.printed(|line| line.starts_with(r#"{"work""#));
+    let sent = &serde_json::from_str::<Value>(&sent).unwrap()["work"];
+    assert_eq!((&sent["sub_id"], &sent["command"]), (&json!("old-P3"), &json!("evaluate")));
+    assert_eq!((&sent["data"]["objective"], &sent["context"]["locale"]), (&json!("Is it as it was?"), &json!("en")));
+    let (previous, stage) = (&sent["data"]["previous_output"]["text"], &sent["context"]["stage_retrieve"]["text"]);
+    assert!(previous.is_string() && previous == stage, "{sent:#}");
 }

@@ -18,6 +18,8 @@ pub(super) fn explain(address: &str, error: &RedisError) -> StoreError {
 fn said(address: &str, code: &str, detail: &str) -> StoreError {
     let unavailable = |words: &str| StoreError::Unavailable(format!("{address} {words}").into());
     let refused = |words: &str| StoreError::Refused(format!("{address} {words}").into());
+    // What a script may not do is told as an error of the script.
+    let code = if detail.contains("user executing the script") { "NOPERM" } else { code };
     match code {
         "NOAUTH" => refused("wants a password: set CALLBOARD_REDIS_PASSWORD or redis_password"),
         "WRONGPASS" => refused(WRONG_PASSWORD),
@@ -96,7 +98,9 @@ fn befell(address: &str, error: &RedisError, text: &str) -> StoreError {
         return refused("has no such database: name another at the URL's end");
     }
     if error.is_timeout() || lower.contains("timed out") {
-        return unavailable("does not answer in time: it stands still, or the way there does".to_owned());
+        // A server that speaks no TLS waits for the end of a line.
+        let or = if address.starts_with("rediss") { "; or it speaks no TLS at this port: use redis://" } else { "" };
+        return unavailable(format!("does not answer in time: it stands still, or the way there does{or}"));
     }
     if error.is_connection_refusal() {
         return unavailable("refuses connections: start Redis there, or name another server with --store".to_owned());
