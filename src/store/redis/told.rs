@@ -171,7 +171,10 @@ mod tests {
             "STRANGE things happen",
         ] {
             let told = answer(text);
-            assert!(matches!(&told, StoreError::Unavailable(words) if words.starts_with("redis://host:1/0 ")), "{told}");
+            assert!(
+                matches!(&told, StoreError::Unavailable(words) if words.starts_with("redis://host:1/0 ")),
+                "{told}"
+            );
         }
     }
 
