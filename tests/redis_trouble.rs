@@ -37,7 +37,8 @@ impl House {
         let config = settings(&folder, "");
         let mock = ["--provider", "mock", "--mock-latency", "250ms"];
         let log = std::fs::File::create(folder.path().join("log")).unwrap();
-        let args = [&["--store", &redis.url(), "--config", &config], &mock[..]].concat();
+        let store = redis.url();
+        let args = [&["--store", &store, "--config", &config], &mock[..]].concat();
         let server = Server::start_logging(&args, log);
         let mut house = Self { redis, server, tasks: Vec::new(), folder };
         for number in 0..6 {
