@@ -134,7 +134,7 @@ fn work_both(tree: &Tree, bound: u32) -> Both<Work> {
     let (_, agents) = watch::channel(Arc::from([hosted]));
     let port = Arc::new(WorkPort { agents, step_timeout: PATIENCE });
     let url = serve(tree, |services| Services { worker: Some(port), ..services });
-    let edge = WorkEdge::new(client(), &url, AgentId::trusted(AGENT), &Networks::default(), keys()).unwrap();
+    let edge = WorkEdge::new(client(), &url, (AgentId::trusted(AGENT), true), &Networks::default(), keys()).unwrap();
     Both { node: address.node().clone(), near: address.actor_ref(), far: proxy(tree, edge), script, met }
 }
 
@@ -219,7 +219,7 @@ fn work_means_the_same_near_and_far() {
         let unknown = WorkEdge::new(
             client(),
             &serve(&tree, |s| Services { worker: Some(nobody()), ..s }),
-            AgentId::trusted(AGENT),
+            (AgentId::trusted(AGENT), true),
             &Networks::default(),
             keys(),
         );
@@ -248,7 +248,8 @@ fn a_full_addressee_and_a_dead_one_are_told_apart_on_both_ways() {
         // Nobody listens there.
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let url = format!("http://127.0.0.1:{port}");
-        let dead = WorkEdge::new(client(), &url, AgentId::trusted(AGENT), &Networks::default(), keys()).unwrap();
+        let dead =
+            WorkEdge::new(client(), &url, (AgentId::trusted(AGENT), true), &Networks::default(), keys()).unwrap();
         let dead = proxy::<Work, _>(&tree, dead).ask(work(), CallContext::default(), PATIENCE).await;
         assert_eq!(dead, Err(CallError::Unavailable));
         tree.root().stopped().await;
@@ -263,13 +264,13 @@ fn a_place_that_no_worker_can_have_is_never_gone_to() {
         let both = work_both(&tree, 8);
         let outside: Networks = "10.0.0.0/8".parse().unwrap();
         let url = serve(&tree, |services| services);
-        let edge = WorkEdge::new(client(), &url, AgentId::trusted(AGENT), &outside, keys()).unwrap();
+        let edge = WorkEdge::new(client(), &url, (AgentId::trusted(AGENT), true), &outside, keys()).unwrap();
         let refused = proxy::<Work, _>(&tree, edge).ask(work(), CallContext::default(), PATIENCE).await;
         assert_eq!(refused, Err(CallError::Unavailable));
         // A name that resolves there is not gone to either.
         let named = url.replace("127.0.0.1", "localhost");
         let filtered = HttpClient::new(None, Some(outside.clone())).unwrap();
-        let edge = WorkEdge::new(filtered, &named, AgentId::trusted(AGENT), &outside, keys()).unwrap();
+        let edge = WorkEdge::new(filtered, &named, (AgentId::trusted(AGENT), true), &outside, keys()).unwrap();
         let refused = proxy::<Work, _>(&tree, edge).ask(work(), CallContext::default(), PATIENCE).await;
         assert_eq!(refused, Err(CallError::Unavailable));
         drop(both);

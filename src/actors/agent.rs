@@ -229,6 +229,7 @@ impl AgentActor {
             description: Some(duties.description.clone()),
             url: self.parts.url.clone(),
             foreign: false,
+            reads_stages: true,
         })
     }
 

@@ -26,6 +26,9 @@ pub struct Declaration {
     /// key of its own.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub foreign: bool,
+    /// It reads each earlier output where the stages are listed, so that each need be sent once only.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reads_stages: bool,
 }
 
 /// An agent joins.

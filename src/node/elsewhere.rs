@@ -9,7 +9,6 @@ use crate::http::{
 };
 use crate::messages::{CallStatus, Declaration, Deregister, Generate, Heartbeat, Register, StepResult};
 use crate::settings::Colleagues;
-use crate::task::AgentId;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -98,15 +97,16 @@ impl FarAgents {
         Ok(Self { group: tree.root().group("far agents", ROOT_RESTARTS), client, networks, keys })
     }
 
-    fn edge(&self, agent: &AgentId, url: &str) -> Result<WorkEdge, InvalidUrl> {
-        WorkEdge::new(self.client.clone(), url, agent.clone(), &self.networks, self.keys.clone())
+    fn edge(&self, declaration: &Declaration, url: &str) -> Result<WorkEdge, InvalidUrl> {
+        let agent = (declaration.agent.clone(), declaration.reads_stages);
+        WorkEdge::new(self.client.clone(), url, agent, &self.networks, self.keys.clone())
     }
 }
 
 impl Connect for FarAgents {
     fn connect(&self, declaration: &Declaration, url: &str) -> Option<(Arc<AgentLines>, Node)> {
         let agent = &declaration.agent;
-        let edge = match self.edge(agent, url) {
+        let edge = match self.edge(declaration, url) {
             Ok(edge) => Arc::new(edge),
             Err(error) => {
                 tracing::warn!(agent = %agent, %error, "an agent is recorded at a place that cannot be reached");

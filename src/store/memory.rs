@@ -11,7 +11,7 @@ use super::roster::Roster;
 use super::watchers::Watchers;
 use super::{
     Balance, Clock, Commit, Committed, DuePage, ExportPage, ExportPlace, ExportQuery, Imported, ListPage, ListQuery,
-    Listed, Record, Removed, Reservation, RetentionQuery, Spend, Stats, Store, StoreError, StoreFuture, Waiting,
+    Listed, Record, Removed, Reservation, RetentionQuery, Spend, Stats, Store, StoreError, StoreFuture, Waiting, Woken,
 };
 use crate::messages::{AgentRecord, ForeignBeat};
 use crate::task::{
@@ -129,10 +129,10 @@ impl Store for MemoryStore {
         Box::pin(async move {
             self.open()?;
             commit.check()?;
-            let (key, version) = (commit.key.clone(), commit.task.version);
+            let task = commit.task.clone();
             let committed = self.tasks.lock().commit(commit, self.clock.now());
             if committed == Committed::Applied {
-                self.watchers.wake(&key, version);
+                self.watchers.wake(&task.key, Woken::at(&task));
             }
             Ok(committed)
         })
@@ -160,7 +160,7 @@ impl Store for MemoryStore {
         })
     }
 
-    fn wake(&self, key: &TaskKey) -> watch::Receiver<u64> {
+    fn wake(&self, key: &TaskKey) -> watch::Receiver<Woken> {
         // The tasks stay locked, so that no commit comes between reading the version and listening.
         let tasks = self.tasks.lock();
         self.watchers.listen(key, tasks.kept.get(key).map_or(0, |kept| kept.task.version))

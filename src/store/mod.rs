@@ -66,7 +66,7 @@ pub trait Store: Send + Sync + 'static {
 
     /// Wakes whenever the task has events above the version seen last. A reader reads from its own cursor, so a missed
     /// wake-up loses nothing.
-    fn wake(&self, key: &TaskKey) -> watch::Receiver<u64>;
+    fn wake(&self, key: &TaskKey) -> watch::Receiver<Woken>;
 
     /// One page of tasks, newest first.
     fn list(&self, query: ListQuery) -> StoreFuture<'_, ListPage>;
@@ -175,6 +175,22 @@ pub trait Store: Send + Sync + 'static {
 
     /// Finishes what is under way and closes; later calls fail.
     fn close(&self) -> StoreFuture<'_, ()>;
+}
+
+/// What a wake-up tells of its task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Woken {
+    /// The version that it is at, as far as is known; 0 when that is not known.
+    pub version: u64,
+    /// False when it was still open at that version: whoever waits for its end need not look.
+    pub may_have_ended: bool,
+}
+
+impl Woken {
+    /// By a task that stands so.
+    fn at(task: &Task) -> Self {
+        Self { version: task.version, may_have_ended: task.end.is_some() }
+    }
 }
 
 /// What every waiting method of a store returns.

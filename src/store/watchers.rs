@@ -1,5 +1,6 @@
 //! Who waits for a task's next events. Wake-ups live only in this process; whoever misses one reads from its own cursor.
 
+use super::Woken;
 use crate::task::TaskKey;
 use foldhash::{HashMap, HashMapExt as _};
 use parking_lot::Mutex;
@@ -14,7 +15,7 @@ pub(super) struct Watchers(Mutex<Room>);
 
 #[derive(Debug)]
 struct Room {
-    tasks: HashMap<TaskKey, watch::Sender<u64>>,
+    tasks: HashMap<TaskKey, watch::Sender<Woken>>,
     sweep_at: usize,
 }
 
@@ -26,7 +27,7 @@ impl Default for Watchers {
 
 impl Watchers {
     /// Listens to a task, which stands at this version as far as is known.
-    pub fn listen(&self, key: &TaskKey, version: u64) -> watch::Receiver<u64> {
+    pub fn listen(&self, key: &TaskKey, version: u64) -> watch::Receiver<Woken> {
         let mut room = self.0.lock();
         if let Some(sender) = room.tasks.get(key) {
             return sender.subscribe();
@@ -36,22 +37,23 @@ impl Watchers {
             // Twice what is left, so that sweeping costs each newcomer a constant.
             room.sweep_at = SWEEP_AT.max(room.tasks.len() * 2);
         }
-        let (sender, receiver) = watch::channel(version);
+        // Its state is read anyway.
+        let (sender, receiver) = watch::channel(Woken { version, may_have_ended: true });
         room.tasks.insert(key.clone(), sender);
         receiver
     }
 
     /// Wakes whoever listens to a task; when that is nobody, the channel goes.
-    pub fn wake(&self, key: &TaskKey, version: u64) {
+    pub fn wake(&self, key: &TaskKey, woken: Woken) {
         let mut room = self.0.lock();
         let Some(sender) = room.tasks.get(key) else { return };
-        if sender.send(version).is_err() {
+        if sender.send(woken).is_err() {
             room.tasks.remove(key);
         }
     }
 
     /// Likewise, where whoever listens has not heard of that version yet.
-    pub fn wake_to(&self, key: &TaskKey, version: u64) {
+    pub fn wake_to(&self, key: &TaskKey, woken: Woken) {
         let mut room = self.0.lock();
         let Some(sender) = room.tasks.get(key) else { return };
         if sender.receiver_count() == 0 {
@@ -59,8 +61,10 @@ impl Watchers {
             return;
         }
         sender.send_if_modified(|latest| {
-            let is_new = version > *latest;
-            *latest = version.max(*latest);
+            let is_new = woken.version > latest.version;
+            if is_new {
+                *latest = woken;
+            }
             is_new
         });
     }
@@ -71,7 +75,7 @@ impl Watchers {
         let mut room = self.0.lock();
         room.tasks.retain(|_, sender| sender.receiver_count() > 0);
         for sender in room.tasks.values() {
-            sender.send_modify(|latest| *latest = 0);
+            sender.send_modify(|latest| *latest = Woken { version: 0, may_have_ended: true });
         }
     }
 
@@ -86,6 +90,10 @@ mod tests {
     use super::*;
     use crate::task::{TaskId, Tenant};
 
+    fn at(version: u64) -> Woken {
+        Woken { version, may_have_ended: false }
+    }
+
     fn key(name: &str) -> TaskKey {
         TaskKey { tenant: Tenant::default(), id: TaskId::trusted(name) }
     }
@@ -94,35 +102,35 @@ mod tests {
     fn channels_without_listeners_go() {
         let watchers = Watchers::default();
         drop(watchers.listen(&key("gone"), 1));
-        watchers.wake(&key("gone"), 2);
+        watchers.wake(&key("gone"), at(2));
         assert_eq!(watchers.0.lock().tasks.len(), 0);
         let kept = watchers.listen(&key("kept"), 1);
         for n in 0..10 * SWEEP_AT {
             drop(watchers.listen(&key(&format!("t{n}")), 1));
         }
         assert!(watchers.0.lock().tasks.len() <= SWEEP_AT + 1);
-        watchers.wake(&key("kept"), 7);
-        assert_eq!(*kept.borrow(), 7);
+        watchers.wake(&key("kept"), at(7));
+        assert_eq!(*kept.borrow(), at(7));
     }
 
     #[test]
     fn what_is_heard_of_twice_wakes_once_and_what_was_missed_wakes_all() {
         let watchers = Watchers::default();
         let (mut one, mut two) = (watchers.listen(&key("one"), 0), watchers.listen(&key("two"), 0));
-        watchers.wake_to(&key("one"), 3);
+        watchers.wake_to(&key("one"), at(3));
         assert!(one.has_changed().unwrap() && !two.has_changed().unwrap());
-        assert_eq!(*one.borrow_and_update(), 3);
-        watchers.wake_to(&key("one"), 3);
-        watchers.wake_to(&key("one"), 2);
-        assert_eq!((one.has_changed().unwrap(), *one.borrow()), (false, 3));
+        assert_eq!(*one.borrow_and_update(), at(3));
+        watchers.wake_to(&key("one"), at(3));
+        watchers.wake_to(&key("one"), at(2));
+        assert_eq!((one.has_changed().unwrap(), *one.borrow()), (false, at(3)));
         watchers.wake_all();
         assert!(one.has_changed().unwrap() && two.has_changed().unwrap());
         one.borrow_and_update();
         two.borrow_and_update();
-        watchers.wake_to(&key("one"), 1);
+        watchers.wake_to(&key("one"), at(1));
         assert!(one.has_changed().unwrap() && !two.has_changed().unwrap());
         drop(one);
-        watchers.wake_to(&key("one"), 9);
+        watchers.wake_to(&key("one"), at(9));
         assert_eq!(watchers.0.lock().tasks.len(), 1);
     }
 }

@@ -6,7 +6,7 @@ use super::{Call, StoreFaults, Trouble};
 use crate::messages::{AgentRecord, ForeignBeat};
 use crate::store::{
     Balance, Commit, Committed, DuePage, ExportPage, ExportPlace, ExportQuery, Imported, ListPage, ListQuery, Record,
-    Removed, Reservation, RetentionQuery, Spend, Stats, Store, StoreError, StoreFuture, Waiting,
+    Removed, Reservation, RetentionQuery, Spend, Stats, Store, StoreError, StoreFuture, Waiting, Woken,
 };
 use crate::task::{
     AgentId, At, CallId, Capability, Event, Incarnation, Json, Lease, Scope, Task, TaskId, TaskKey, Tenant, Timer,
@@ -88,7 +88,7 @@ impl Store for FaultyStore {
         self.through(Call::Read, self.store.events(key, after, limit))
     }
 
-    fn wake(&self, key: &TaskKey) -> watch::Receiver<u64> {
+    fn wake(&self, key: &TaskKey) -> watch::Receiver<Woken> {
         self.store.wake(key)
     }
 

@@ -18,6 +18,7 @@ fn record(name: &'static str, capability: &'static str) -> AgentRecord {
         description: Some("reads closely".into()),
         url: Some("http://agent:secret@10.0.0.7:5000/".into()),
         foreign: false,
+        reads_stages: false,
     };
     AgentRecord { declaration, last_heartbeat: NOW, load: 0.25, active: 1 }
 }

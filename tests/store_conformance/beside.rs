@@ -15,6 +15,7 @@ pub fn record(name: &str, capabilities: &[&str], url: Option<&str>, now: At) -> 
         description: None,
         url: url.map(Into::into),
         foreign: false,
+        reads_stages: false,
     };
     AgentRecord { declaration, last_heartbeat: now, load: 0.25, active: 1 }
 }

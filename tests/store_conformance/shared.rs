@@ -30,12 +30,12 @@ fn processes_hear_of_each_other() {
         let (one, two) = (open(&options).await, open(&options).await);
         let mut wake = two.wake(&key("t1"));
         let task = take(&one, "t1", 1).await;
-        wake.wait_for(|version| *version == task.version).await.unwrap();
+        wake.wait_for(|woken| woken.version == task.version).await.unwrap();
         assert_eq!(two.load(&key("t1")).await, Ok(Some(task.clone())));
         // One of them lost sight of the other's doing: it sees that, and decides anew.
         let stale = next(&task, Input::Cancel("enough".into()), &fleet(1), two.now()).unwrap();
         let task = feed(&one, &task, succeeded(step("t1", 1)), 1).await;
-        wake.wait_for(|version| *version == task.version).await.unwrap();
+        wake.wait_for(|woken| woken.version == task.version).await.unwrap();
         assert_eq!(two.commit(stale).await, Ok(Committed::Conflict));
         feed(&two, &task, succeeded(step("t1", 2)), 1).await;
         assert_eq!(two.stats().open_tasks, 0);

@@ -11,8 +11,8 @@ use reqwest::{Method, RequestBuilder, Url};
 use serde::de::DeserializeOwned;
 use std::fmt;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -31,7 +31,10 @@ const MAX_ANSWER_BYTES: usize = 32 * 1024 * 1024;
 /// A client for calls between Callboard's processes. Clones share its connections.
 #[derive(Debug, Clone)]
 pub struct HttpClient {
-    inner: reqwest::Client,
+    plain: reqwest::Client,
+    /// Made when a colleague is first called by TLS: the machine's authorities are some megabytes.
+    secure: Arc<OnceLock<Option<reqwest::Client>>>,
+    networks: Option<Networks>,
     token: Option<InternalToken>,
 }
 
@@ -74,20 +77,25 @@ impl HttpClient {
     /// A client that shows this token, and that goes to addresses of these networks only, where they are given.
     ///
     /// # Errors
-    /// When the system's TLS cannot be had.
+    /// When no client can be had.
     pub fn new(token: Option<InternalToken>, networks: Option<Networks>) -> Result<Self, reqwest::Error> {
-        let builder = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(CONNECT_TIMEOUT)
-            .pool_idle_timeout(IDLE)
-            .pool_max_idle_per_host(IDLE_CONNECTIONS)
-            .tcp_nodelay(true);
-        let builder = match networks {
-            Some(networks) => builder.dns_resolver(Arc::new(networks)),
-            None => builder,
-        };
-        Ok(Self { inner: builder.build()?, token })
+        let plain = builder(networks.as_ref()).tls_certs_only([]).build()?;
+        Ok(Self { plain, secure: Arc::default(), networks, token })
+    }
+
+    /// The client for a colleague; none when the system's TLS cannot be had.
+    fn client(&self, place: &Place) -> Option<&reqwest::Client> {
+        if place.base.scheme() == "http" {
+            return Some(&self.plain);
+        }
+        let made = self.secure.get_or_init(|| match builder(self.networks.as_ref()).build() {
+            Ok(client) => Some(client),
+            Err(error) => {
+                tracing::error!(%error, "there is no TLS for calls to colleagues");
+                None
+            }
+        });
+        made.as_ref()
     }
 
     /// Sends a call to the first of the peers where somebody listens.
@@ -110,7 +118,8 @@ impl HttpClient {
 
     async fn send_to(&self, place: &Place, call: &Call) -> Result<Answered, CallError> {
         let url = place.base.join(&call.path).map_err(|_| CallError::Rejected)?;
-        let mut request = self.inner.request(call.method.clone(), url).headers(call.headers.clone());
+        let client = self.client(place).ok_or(CallError::Rejected)?;
+        let mut request = client.request(call.method.clone(), url).headers(call.headers.clone());
         if let Some(authorization) = &place.authorization {
             request = request.header(AUTHORIZATION, authorization);
         } else if let Some(token) = &self.token {
@@ -121,6 +130,20 @@ impl HttpClient {
         }
         let answered = tokio::time::timeout_at(call.until, read(request)).await;
         answered.unwrap_or(Err(CallError::Timeout))
+    }
+}
+
+fn builder(networks: Option<&Networks>) -> reqwest::ClientBuilder {
+    let builder = reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(CONNECT_TIMEOUT)
+        .pool_idle_timeout(IDLE)
+        .pool_max_idle_per_host(IDLE_CONNECTIONS)
+        .tcp_nodelay(true);
+    match networks {
+        Some(networks) => builder.dns_resolver(Arc::new(networks.clone())),
+        None => builder,
     }
 }
 

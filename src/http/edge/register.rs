@@ -48,6 +48,8 @@ pub(super) struct WireDeclaration {
     pub slots: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub incarnation: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reads_stages: bool,
 }
 
 impl WireDeclaration {
@@ -62,6 +64,7 @@ impl WireDeclaration {
             metrics: None,
             slots: Some(declaration.slots),
             incarnation: (!declaration.foreign).then(|| declaration.incarnation.to_string()),
+            reads_stages: declaration.reads_stages,
         }
     }
 
@@ -89,6 +92,7 @@ impl WireDeclaration {
         Ok(Declaration {
             agent,
             foreign: named.is_none(),
+            reads_stages: self.reads_stages,
             // A worker that names no life of its own registers when it starts: each registration is another.
             incarnation: named.unwrap_or_else(|| Incarnation::trusted(uuid::Uuid::now_v7().to_string())),
             capabilities,

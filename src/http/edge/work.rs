@@ -5,7 +5,7 @@ use super::client::{Call, HttpClient, InvalidUrl, Peers, escaped};
 use super::keys::{Keys, wire_task};
 use super::networks::Networks;
 use super::outcome::{self, WireStatus};
-use super::work_wire::{Assignment, ReplyMode, WorkIn, WorkOut};
+use super::work_wire::{Assignment, Reader, ReplyMode, WorkIn, WorkOut};
 use super::{ANSWER_WITHIN, Accepted, Refusal, attempt, context, failed, headers, internal_body, with_context};
 use crate::actors::ActorRef;
 use crate::http::auth::Colleague;
@@ -30,24 +30,27 @@ pub struct WorkEdge {
     peers: Arc<Peers>,
     keys: Keys,
     agent: AgentId,
+    reader: Reader,
     is_allowed: bool,
 }
 
 impl WorkEdge {
-    /// The way to an agent at this URL; one that is outside of the networks is never gone to.
+    /// The way to an agent at this URL, and whether it reads the stages. One that is outside of the networks is never
+    /// gone to.
     ///
     /// # Errors
     /// [`InvalidUrl`] when nobody can be there.
     pub fn new(
         client: HttpClient,
         url: &str,
-        agent: AgentId,
+        (agent, reads_stages): (AgentId, bool),
         networks: &Networks,
         keys: Keys,
     ) -> Result<Self, InvalidUrl> {
         let peers = Peers::parse(url)?;
         let is_allowed = peers.literal_hosts().all(|address| networks.check(address).is_ok());
-        Ok(Self { client, peers: Arc::new(peers), keys, agent, is_allowed })
+        let reader = if reads_stages { Reader::Stages } else { Reader::Foreign };
+        Ok(Self { client, peers: Arc::new(peers), keys, agent, reader, is_allowed })
     }
 }
 
@@ -55,7 +58,7 @@ impl Edge<Work> for WorkEdge {
     fn call(&self, work: Work, context: CallContext) -> BoxFuture<'static, Result<WorkReply, CallError>> {
         let (client, peers, is_allowed) = (self.client.clone(), self.peers.clone(), self.is_allowed);
         self.keys.note(&work.key);
-        let call = Call::new(Method::POST, "work", &context).json(&WorkOut::of(&work, context.priority));
+        let call = Call::new(Method::POST, "work", &context).json(&WorkOut::of(&work, context.priority, self.reader));
         let call = call.map(|call| {
             // The task and the step that ride along are the work's own, as the wire names them.
             let (step, attempt) = (Some(work.step.clone()), Some(work.attempt));

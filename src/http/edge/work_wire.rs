@@ -30,6 +30,15 @@ pub(super) enum ReplyMode {
 
 // === Writing ===
 
+/// Whom work is written for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reader {
+    /// A worker as the predecessor's: every value stands where that one looks for it.
+    Foreign,
+    /// One that reads the stages: each output stands once.
+    Stages,
+}
+
 /// A step's work as it is sent.
 #[derive(Serialize)]
 pub(super) struct WorkOut<'a> {
@@ -55,7 +64,8 @@ enum DataOut<'a> {
 #[derive(Serialize)]
 struct PlannedOut<'a> {
     objective: &'a str,
-    previous_output: Option<&'a Json>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    previous_output: Option<Option<&'a Json>>,
     context: &'a Json,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     stages: Vec<StageOut<'a>>,
@@ -86,9 +96,9 @@ struct Given<'a> {
 }
 
 impl<'a> WorkOut<'a> {
-    pub fn of(work: &'a Work, priority: Priority) -> Self {
-        let earlier = &work.earlier;
-        let is_named = |at: usize| last_of(earlier, &earlier[at].capability) == Some(at);
+    pub fn of(work: &'a Work, priority: Priority, reader: Reader) -> Self {
+        let (earlier, is_foreign) = (&work.earlier, reader == Reader::Foreign);
+        let is_named = |at: usize| is_foreign && last_of(earlier, &earlier[at].capability) == Some(at);
         let stages = earlier.iter().enumerate().map(|(at, earlier)| StageOut {
             sub_id: earlier.step.as_str(),
             capability: earlier.capability.as_str(),
@@ -99,20 +109,23 @@ impl<'a> WorkOut<'a> {
         let given = is_dispatched.then(|| work.context.parse::<Given<'_>>().ok()).flatten();
         let planned = || PlannedOut {
             objective: &work.objective,
-            previous_output: earlier.last().map(|earlier| &earlier.output),
+            previous_output: is_foreign.then(|| earlier.last().map(|earlier| &earlier.output)),
             context: &work.context,
             stages: stages.collect(),
         };
         let (data, own) = match given {
             Some(given) => (DataOut::Dispatched(given.data), given.context),
-            None => (DataOut::Planned(planned()), work.context.parse().unwrap_or_default()),
+            None if is_foreign => (DataOut::Planned(planned()), work.context.parse().unwrap_or_default()),
+            // Its own context stands in the data.
+            None => (DataOut::Planned(planned()), Entries::default()),
         };
+        let named = if is_foreign { earlier.as_slice() } else { &[] };
         Self {
             task_id,
             sub_id: work.step.as_str(),
             command: work.capability.as_str(),
             data,
-            context: ContextOut { own, earlier },
+            context: ContextOut { own, earlier: named },
             priority,
             reply_mode: ReplyMode::Async,
         }
@@ -343,15 +356,20 @@ mod tests {
 
     #[test]
     fn work_comes_out_as_it_went_in_also_where_a_capability_comes_twice() {
-        let sent = serde_json::to_vec(&WorkOut::of(&work(), Priority::High)).unwrap();
-        let read = WorkIn::parse(&sent).unwrap();
-        assert_eq!((read.priority, read.reply_mode), (Priority::High, ReplyMode::Async));
-        assert_eq!(format!("{:?}", read.work(assignment()).unwrap()), format!("{:?}", work()));
+        for reader in [Reader::Foreign, Reader::Stages] {
+            let sent = serde_json::to_vec(&WorkOut::of(&work(), Priority::High, reader)).unwrap();
+            let read = WorkIn::parse(&sent).unwrap();
+            assert_eq!((read.priority, read.reply_mode), (Priority::High, ReplyMode::Async));
+            assert_eq!(format!("{:?}", read.work(assignment()).unwrap()), format!("{:?}", work()));
+        }
+        let lengths = [Reader::Foreign, Reader::Stages]
+            .map(|reader| serde_json::to_vec(&WorkOut::of(&work(), Priority::High, reader)).unwrap().len());
+        assert!(lengths[1] < lengths[0], "{lengths:?}");
     }
 
     #[test]
     fn the_predecessors_worker_finds_everything_where_it_looks() {
-        let sent = serde_json::to_value(WorkOut::of(&work(), Priority::Normal)).unwrap();
+        let sent = serde_json::to_value(WorkOut::of(&work(), Priority::Normal, Reader::Foreign)).unwrap();
         assert_eq!(sent["task_id"], "t-1");
         assert_eq!(sent["sub_id"], "t-1-P4");
         assert_eq!(sent["command"], "evaluate");
@@ -369,7 +387,7 @@ mod tests {
         let mut work = Work { earlier: Vec::new(), step: StepId::trusted("S7"), ..work() };
         work.key.id = TaskId::trusted("t-1:S7");
         work.context = json_of(r#"{"data":{"text":"x","n":1.0},"context":{"k":"v"}}"#);
-        let sent = serde_json::to_value(WorkOut::of(&work, Priority::Normal)).unwrap();
+        let sent = serde_json::to_value(WorkOut::of(&work, Priority::Normal, Reader::Foreign)).unwrap();
         assert_eq!((&sent["task_id"], &sent["sub_id"]), (&"t-1".into(), &"S7".into()));
         assert_eq!(sent["data"], serde_json::json!({"text": "x", "n": 1.0}));
         assert_eq!(sent["context"], serde_json::json!({"k": "v"}));

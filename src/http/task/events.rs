@@ -9,6 +9,7 @@ use crate::http::auth::Caller;
 use crate::http::error::ApiError;
 use crate::http::refusals::{Bounded, Guarded, Invalid, OfTask, Stored};
 use crate::http::request::{Params, header, task_key};
+use crate::store::Woken;
 use crate::task::{Event, Task, TaskKey};
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -114,7 +115,7 @@ struct Reader {
     key: TaskKey,
     /// As last loaded; its plan never changes.
     task: Arc<Task>,
-    wake: watch::Receiver<u64>,
+    wake: watch::Receiver<Woken>,
     draining: watch::Receiver<bool>,
     /// The number of the last event that was sent.
     cursor: u64,

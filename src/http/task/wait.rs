@@ -4,9 +4,11 @@
 use crate::http::Api;
 use crate::http::error::ApiError;
 use crate::http::request::no_such_task;
+use crate::store::Woken;
 use crate::task::{Task, TaskKey};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// Reads a task.
@@ -33,9 +35,20 @@ pub(super) async fn wait(api: &Api, key: &TaskKey, longest: Duration) -> Result<
             return Ok(task);
         }
         tokio::select! {
-            changed = wake.changed() => if changed.is_err() { return load(api, key).await },
+            ended = may_have_ended(&mut wake) => if !ended { return load(api, key).await },
             _ = draining.changed() => {}
             () = tokio::time::sleep_until(until) => return load(api, key).await,
         }
     }
+}
+
+/// Waits until a task may have ended: what it is at on the way there need not be read. False when it is gone, or the
+/// store is.
+async fn may_have_ended(wake: &mut watch::Receiver<Woken>) -> bool {
+    while wake.changed().await.is_ok() {
+        if wake.borrow_and_update().may_have_ended {
+            return true;
+        }
+    }
+    false
 }

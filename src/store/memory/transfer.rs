@@ -6,7 +6,7 @@ use crate::store::transfer::{
     ContextRecord, ExportPage, ExportPlace, ExportQuery, Imported, KeptSubmission, PAGE_BYTES, PAGE_RECORDS, Record,
     TaskRecord, judged_value,
 };
-use crate::store::{BudgetRecord, ReservationRecord, StoreError};
+use crate::store::{BudgetRecord, ReservationRecord, StoreError, Woken};
 use crate::task::{AgentId, At, CommitId, Json, TaskKey, Tenant};
 use std::sync::Arc;
 
@@ -42,7 +42,7 @@ impl MemoryStore {
         let now = self.clock.now();
         match record {
             Record::Task(task) => {
-                let (key, version) = (task.state.key.clone(), task.state.version);
+                let state = task.state.clone();
                 let mut tasks = self.tasks.lock();
                 if let Some(known) = tasks.judge(&task) {
                     return Ok(known);
@@ -50,12 +50,12 @@ impl MemoryStore {
                 if !dry_run {
                     let mut beside = self.beside.lock();
                     for (agent, steps) in &task.traces {
-                        beside.traces.insert((key.clone(), agent.clone()), steps.clone());
+                        beside.traces.insert((state.key.clone(), agent.clone()), steps.clone());
                     }
                     drop(beside);
                     tasks.place(*task, now);
                     drop(tasks);
-                    self.watchers.wake(&key, version);
+                    self.watchers.wake(&state.key, Woken::at(&state));
                 }
             }
             other => return Ok(self.beside.lock().import(other, dry_run)),

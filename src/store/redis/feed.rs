@@ -3,8 +3,8 @@
 
 use super::link::{Link, jittered};
 use super::reply::Reply;
-use crate::store::StoreError;
 use crate::store::watchers::Watchers;
+use crate::store::{StoreError, Woken};
 use crate::task::{TaskId, TaskKey, Tenant};
 use deadpool_redis::redis::aio::MultiplexedConnection;
 use deadpool_redis::redis::{RedisError, Value, cmd};
@@ -128,7 +128,10 @@ impl Feed {
             }
             self.cursor = line.number;
             match line.version {
-                Some(version) => self.watchers.wake_to(&line.key, version),
+                Some(version) => {
+                    let woken = Woken { version, may_have_ended: line.may_have_ended };
+                    self.watchers.wake_to(&line.key, woken);
+                }
                 None => self.watchers.close(&line.key),
             }
         }
@@ -151,6 +154,7 @@ struct Line {
     number: u64,
     key: TaskKey,
     version: Option<u64>,
+    may_have_ended: bool,
 }
 
 impl Line {
@@ -159,16 +163,18 @@ impl Line {
         let number = id.split('-').next().and_then(|number| number.parse().ok());
         let number = number.ok_or_else(|| StoreError::Corrupt("the feed's lines have no numbers".into()))?;
         let mut fields = entry.list()?;
-        let (mut tenant, mut task, mut version) = (String::new(), String::new(), None);
+        let (mut tenant, mut task, mut version, mut may_have_ended) = (String::new(), String::new(), None, true);
         while !fields.is_empty() {
             let (name, value) = (fields.text()?, fields.text()?);
             match name.as_str() {
                 "t" => tenant = value,
                 "i" => task = value,
                 "v" => version = value.parse().ok(),
+                "o" => may_have_ended = false,
                 _ => {}
             }
         }
-        Ok(Self { number, key: TaskKey { tenant: Tenant::trusted(tenant), id: TaskId::trusted(task) }, version })
+        let key = TaskKey { tenant: Tenant::trusted(tenant), id: TaskId::trusted(task) };
+        Ok(Self { number, key, version, may_have_ended })
     }
 }

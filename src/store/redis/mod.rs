@@ -24,7 +24,7 @@ pub use options::{RedisOptions, Secret};
 use super::watchers::Watchers;
 use super::{
     Balance, Commit, Committed, DuePage, ExportPage, ExportPlace, ExportQuery, Imported, ListPage, ListQuery, Record,
-    Removed, Reservation, RetentionQuery, Spend, Stats, Store, StoreError, StoreFuture, Waiting,
+    Removed, Reservation, RetentionQuery, Spend, Stats, Store, StoreError, StoreFuture, Waiting, Woken,
 };
 use crate::messages::{AgentRecord, ForeignBeat};
 use crate::task::{
@@ -125,7 +125,7 @@ impl Store for RedisStore {
     }
 
     /// Which version a task is at is not known without asking, so a listener begins at none and reads first.
-    fn wake(&self, key: &TaskKey) -> watch::Receiver<u64> {
+    fn wake(&self, key: &TaskKey) -> watch::Receiver<Woken> {
         self.watchers.listen(key, 0)
     }
 

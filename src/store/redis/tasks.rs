@@ -5,7 +5,7 @@ use super::predecessor::noted;
 use super::reply::{Reply, json};
 use super::task_wire::{Body, check_readable, newer, read_event, read_listed, read_state};
 use super::{RedisStore, script};
-use crate::store::{Clash, Commit, Committed, ListPage, ListQuery, StoreError};
+use crate::store::{Clash, Commit, Committed, ListPage, ListQuery, StoreError, Woken};
 use crate::task::{Event, Json, SCHEMA, Task, TaskId, TaskKey, Tenant, UNACCEPTED_LEASE_MS};
 use deadpool_redis::redis::{cmd, pipe};
 use std::sync::Arc;
@@ -53,7 +53,7 @@ impl RedisStore {
             self.commits.fetch_add(1, Ordering::Relaxed);
         }
         if matches!(committed, Committed::Applied | Committed::AlreadyApplied) {
-            self.watchers.wake_to(&commit.key, commit.task.version);
+            self.watchers.wake_to(&commit.key, Woken::at(&commit.task));
             if waits && replicas < self.options.wait_replicas {
                 return Err(self.unreplicated(replicas));
             }

@@ -11,7 +11,7 @@ use crate::store::transfer::{
     BudgetRecord, ContextRecord, Differs, ExportPage, ExportPlace, ExportQuery, Imported, KeptSubmission, PAGE_BYTES,
     PAGE_RECORDS, Record, ReservationRecord, TaskRecord, digest_of,
 };
-use crate::store::{Balance, Removed, RetentionQuery, StoreError};
+use crate::store::{Balance, Removed, RetentionQuery, StoreError, Woken};
 use crate::task::{
     AgentId, CallId, Effects, Event, IdempotencyKey, Json, Scope, Task, TaskId, TaskKey, Tenant, leases, queue_entries,
     timers,
@@ -261,7 +261,7 @@ impl RedisStore {
         match reply.text()?.as_str() {
             "written" => {
                 if !dry_run {
-                    self.watchers.wake_to(&task.key, task.version);
+                    self.watchers.wake_to(&task.key, Woken::at(task));
                 }
                 Ok(Imported::Written)
             }

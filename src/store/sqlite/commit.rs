@@ -7,7 +7,7 @@ use super::schema::{bits, has_place, look_through, newer, place, sized, status_n
 use super::shared::Shared;
 use super::writer::{Desk, Work};
 use crate::store::admission::{Known, turned_away};
-use crate::store::{Commit, Committed, StoreError};
+use crate::store::{Commit, Committed, StoreError, Woken};
 use crate::task::{At, Digest, TaskId, TaskKey, Tenant};
 use rusqlite::{OptionalExtension, Row};
 use serde::Serialize;
@@ -80,7 +80,7 @@ fn show(commit: &Commit, shared: &Shared, now: At) {
     }
     shared.kinds.lock().extend(commit.events.iter().map(|event| event.kind.name()));
     shared.counts.commits.fetch_add(1, Ordering::Relaxed);
-    shared.watchers.wake(&commit.key, commit.task.version);
+    shared.watchers.wake(&commit.key, Woken::at(&commit.task));
 }
 
 // === Writing ===

@@ -25,6 +25,7 @@ use super::watchers::Watchers;
 use super::{
     Balance, Clock, Commit, Committed, DuePage, ExportPage, ExportPlace, ExportQuery, Imported, ListPage, ListQuery,
     Record, Removed, Reservation, RetentionQuery, Spend, Stats, Store, StoreError, StoreFuture, SystemClock, Waiting,
+    Woken,
 };
 use crate::messages::{AgentRecord, ForeignBeat};
 use crate::task::{
@@ -297,7 +298,7 @@ impl Store for SqliteStore {
         self.read(move |conn| reader::events(conn, &key, after, limit))
     }
 
-    fn wake(&self, key: &TaskKey) -> watch::Receiver<u64> {
+    fn wake(&self, key: &TaskKey) -> watch::Receiver<Woken> {
         let version = self.shared.recent.lock().peek(key).map_or(0, |task| task.version);
         self.shared.watchers.listen(key, version)
     }

@@ -12,7 +12,7 @@ use crate::store::transfer::{
     BudgetRecord, ContextRecord, ExportPage, ExportPlace, ExportQuery, Imported, KeptSubmission, PAGE_BYTES,
     PAGE_RECORDS, Record, ReservationRecord, TaskRecord, judged_value,
 };
-use crate::store::{Balance, StoreError};
+use crate::store::{Balance, StoreError, Woken};
 use crate::task::{AgentId, At, CallId, Digest, Event, IdempotencyKey, Json, Scope, TaskId, TaskKey, Tenant};
 use rusqlite::{Connection, OptionalExtension, Row, ToSql};
 use std::sync::Arc;
@@ -237,7 +237,7 @@ impl Work for ImportWork {
             // Whoever held its attempts did so in another process.
             shared.index.lock().place(&task.state, |_| now);
             shared.kinds.lock().extend(task.events.iter().map(|event| event.kind.name()));
-            shared.watchers.wake(&task.state.key, task.state.version);
+            shared.watchers.wake(&task.state.key, Woken::at(&task.state));
         }
         // Whoever asked may have stopped waiting.
         let _ = reply.send(answer);

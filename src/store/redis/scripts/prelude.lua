@@ -120,9 +120,13 @@ end
 
 -- Who waits for a task's events is woken by every process's reader of this feed. Its numbers have no gaps, so that a
 -- reader that was left behind knows.
-local function tell(tenant, id, version)
+local function tell(tenant, id, version, is_open)
+  local line = { 't', tenant, 'i', id, 'v', version }
+  if is_open then
+    line[7], line[8] = 'o', '1'
+  end
   local number = decimal(redis.call('INCR', key('fed')))
-  redis.call('XADD', key('feed'), 'MAXLEN', '~', 10000, number .. '-0', 't', tenant, 'i', id, 'v', version)
+  redis.call('XADD', key('feed'), 'MAXLEN', '~', 10000, number .. '-0', unpack(line))
 end
 
 local function opened()

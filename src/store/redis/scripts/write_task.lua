@@ -79,5 +79,5 @@ local function write_task(task, log, id, tenant, known, commit, digest, name, un
       redis.pcall('EXPIRE', theirs, seconds)
     end
   end
-  tell(tenant, id, version)
+  tell(tenant, id, version, ended_at == '')
 end
