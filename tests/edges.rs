@@ -31,9 +31,14 @@ enum Does<M: Message> {
     Panics,
 }
 
+/// What it does, message by message.
+type Script<M> = Arc<Mutex<VecDeque<Does<M>>>>;
+/// What it met.
+type Meetings<M> = mpsc::UnboundedReceiver<Met<M>>;
+
 /// An actor that does what its script says, and tells what it met.
 struct Scripted<M: Message> {
-    script: Arc<Mutex<VecDeque<Does<M>>>>,
+    script: Script<M>,
     met: mpsc::UnboundedSender<Met<M>>,
 }
 
@@ -70,8 +75,8 @@ struct Both<M: Message> {
     node: Node,
     near: ActorRef<M>,
     far: ActorRef<M>,
-    script: Arc<Mutex<VecDeque<Does<M>>>>,
-    met: mpsc::UnboundedReceiver<Met<M>>,
+    script: Script<M>,
+    met: Meetings<M>,
 }
 
 const AGENT: &str = "ann-the-analyst";
@@ -81,12 +86,9 @@ fn tree() -> Tree {
     Tree::new(Restarts { max: 100, within: PATIENCE }).0
 }
 
-fn scripted<M: Message>(
-    tree: &Tree,
-    bound: u32,
-) -> (Address<Scripted<M>>, Arc<Mutex<VecDeque<Does<M>>>>, mpsc::UnboundedReceiver<Met<M>>) {
+fn scripted<M: Message>(tree: &Tree, bound: u32) -> (Address<Scripted<M>>, Script<M>, Meetings<M>) {
     let (script, (met, receiver)) = (Arc::default(), mpsc::unbounded_channel());
-    let parts: (Arc<Mutex<VecDeque<Does<M>>>>, _) = (Arc::clone(&script), met);
+    let parts: (Script<M>, _) = (Arc::clone(&script), met);
     let create = move || Scripted { script: parts.0.clone(), met: parts.1.clone() };
     let spec = Spec::new("scripted", create).bounds(bound, bound);
     (supervise(&tree.root(), spec.back_off(Duration::from_millis(1), Duration::from_millis(1))), script, receiver)

@@ -52,24 +52,33 @@ fn is_told(told: &str, parts: &[&str]) {
 #[test]
 fn passwords() {
     let redis = Wanted::default().password("s3cret-right").start();
-    is_told(&refusal(&redis.url(), None), &["redis://127.0.0.1", "password", "CALLBOARD_REDIS_PASSWORD"]);
-    is_told(&refusal(&redis.url_of(":s3cret-wrong@"), None), &["password", "CALLBOARD_REDIS_PASSWORD"]);
-    is_told(&refusal(&redis.url_of("ann:s3cret-right@"), None), &["user", "password"]);
+    is_told(&refusal(&redis.url(), None), &["redis://127.0.0.1", "wants a password: set CALLBOARD_REDIS_PASSWORD"]);
+    let wrong = "does not let this user in with this password";
+    is_told(&refusal(&redis.url_of(":s3cret-wrong@"), None), &[wrong, "CALLBOARD_REDIS_PASSWORD"]);
+    is_told(&refusal(&redis.url_of("ann:s3cret-right@"), None), &[wrong]);
 }
 
 #[test]
 fn rights() {
     let other_keys = Wanted::default().user("ann", "s3cret", "~other:* &* +@all").start();
-    is_told(&refusal(&other_keys.url_of("ann:s3cret@"), None), &["may not", "ACL"]);
+    is_told(
+        &refusal(&other_keys.url_of("ann:s3cret@"), None),
+        &["says that this user may not do what is needed", "ACL"],
+    );
     let no_scripts = Wanted::default().user("ann", "s3cret", "~* &* +@all -@scripting").start();
-    is_told(&refusal(&no_scripts.url_of("ann:s3cret@"), None), &["may not", "ACL"]);
+    is_told(
+        &refusal(&no_scripts.url_of("ann:s3cret@"), None),
+        &["says that this user may not do what is needed", "ACL"],
+    );
 }
 
 #[test]
 fn certificates() {
-    for (certificate, what) in
-        [(Certificate::Expired, "expired"), (Certificate::Untrusted, "redis_ca"), (Certificate::OtherHost, "another")]
-    {
+    for (certificate, what) in [
+        (Certificate::Expired, "shows a certificate that has expired"),
+        (Certificate::Untrusted, "by an authority that is not trusted"),
+        (Certificate::OtherHost, "that was made for another host"),
+    ] {
         let redis = Wanted::default().tls(certificate).password("s3cret").start();
         let told = refusal(&redis.url_of(":s3cret@"), Some(&redis.ca()));
         is_told(&told, &["rediss://127.0.0.1", "certificate", what]);
@@ -82,9 +91,9 @@ fn certificates() {
 #[test]
 fn servers_that_cannot_be_the_store() {
     let cluster = Wanted::default().line("cluster-enabled yes").start();
-    is_told(&refusal(&cluster.url(), None), &["cluster"]);
+    is_told(&refusal(&cluster.url(), None), &["is in cluster mode"]);
     let redis = Redis::start();
-    is_told(&refusal(&format!("{}/20", redis.url()), None), &["database"]);
+    is_told(&refusal(&format!("{}/20", redis.url()), None), &["has no such database"]);
 }
 
 #[test]

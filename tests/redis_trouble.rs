@@ -19,13 +19,13 @@ struct House {
     redis: Redis,
     server: Server,
     tasks: Vec<String>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 /// Settings in a file: what is wrong with Redis is noticed soon.
 fn settings(folder: &TempDir, more: &str) -> String {
     let path = folder.path().join("callboard.toml");
-    std::fs::write(&path, format!("redis_timeout = \"500ms\"\n{more}")).unwrap();
+    std::fs::write(&path, format!("redis_timeout = \"500ms\"\ndrain_grace = \"1s\"\n{more}")).unwrap();
     path.to_str().unwrap().to_owned()
 }
 
@@ -36,8 +36,11 @@ impl House {
         let redis = Wanted::default().durable().start();
         let config = settings(&folder, "");
         let mock = ["--provider", "mock", "--mock-latency", "250ms"];
-        let server = Server::start(&[&["--store", &redis.url(), "--config", &config], &mock[..]].concat());
-        let mut house = Self { redis, server, tasks: Vec::new(), _folder: folder };
+        let log = std::fs::File::create(folder.path().join("log")).unwrap();
+        let store = redis.url();
+        let args = [&["--store", &store, "--config", &config], &mock[..]].concat();
+        let server = Server::start_logging(&args, log);
+        let mut house = Self { redis, server, tasks: Vec::new(), folder };
         for number in 0..6 {
             house.submit(&format!("before-{number}")).await;
         }
@@ -68,12 +71,14 @@ impl House {
         false
     }
 
-    /// Waits until readiness is red, and sees a submission refused.
-    async fn is_red(&self) {
+    /// Waits until readiness is red, and sees a submission refused, and the log say why.
+    async fn is_red(&self, why: &str) {
         let envelope = self.server.until("/ready", |status, _| status == 503).await;
         assert!(envelope["message"].as_str().unwrap().contains("store"), "{envelope}");
         assert!(!self.try_to_submit("refused").await, "it takes what it cannot keep");
         assert_eq!(self.server.get("/health").await.0, 200, "it lives");
+        let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap();
+        assert!(log.contains(why), "{why} is not in: {log}");
     }
 
     /// Waits until all goes on by itself; nothing is lost, and nothing was done twice.
@@ -113,7 +118,7 @@ impl House {
 async fn killed_and_started_again() {
     let mut house = House::open().await;
     house.redis.kill();
-    house.is_red().await;
+    house.is_red("refuses connections: start Redis there").await;
     house.redis.restart();
     house.goes_on().await;
 }
@@ -122,7 +127,7 @@ async fn killed_and_started_again() {
 async fn standing_still() {
     let house = House::open().await;
     house.redis.pause();
-    house.is_red().await;
+    house.is_red("it stands still, or the way there does").await;
     house.redis.resume();
     house.goes_on().await;
 }
@@ -142,7 +147,7 @@ async fn reading_its_data() {
     house.redis.restart_with(&["key-load-delay 2000", "loading-process-events-interval-bytes 1024"]);
     let answer = house.redis.ask(&["GET", "key:1"]).unwrap().text();
     assert!(answer.starts_with("LOADING"), "{answer}");
-    house.is_red().await;
+    house.is_red("is still reading its data").await;
     house.redis.say("CONFIG SET key-load-delay 0");
     house.goes_on().await;
 }
@@ -151,7 +156,7 @@ async fn reading_its_data() {
 async fn a_replica_for_a_while() {
     let house = House::open().await;
     house.redis.say("REPLICAOF 127.0.0.1 1");
-    house.is_red().await;
+    house.is_red("is a replica and takes no writes").await;
     house.redis.say("REPLICAOF NO ONE");
     house.goes_on().await;
 }
@@ -160,7 +165,7 @@ async fn a_replica_for_a_while() {
 async fn without_memory() {
     let house = House::open().await;
     house.redis.say("CONFIG SET maxmemory 1");
-    house.is_red().await;
+    house.is_red("has no memory left and takes no writes").await;
     house.redis.say("CONFIG SET maxmemory 0");
     house.goes_on().await;
 }
@@ -189,7 +194,7 @@ async fn with_its_connections_cut() {
 async fn a_server_that_is_ended_meanwhile_ends() {
     let mut house = House::open().await;
     house.redis.kill();
-    house.is_red().await;
+    house.is_red("refuses connections: start Redis there").await;
     let status = tokio::task::spawn_blocking(|| house.server.terminate()).await.unwrap();
     assert!(status.code().is_some(), "{status}");
     house.redis.restart();
@@ -197,7 +202,7 @@ async fn a_server_that_is_ended_meanwhile_ends() {
     let folder = tempfile::tempdir().unwrap();
     let config = settings(&folder, "");
     let server = Server::start(&["--store", &house.redis.url(), "--config", &config, "--provider", "mock"]);
-    House { server, redis: house.redis, tasks: house.tasks, _folder: folder }.goes_on().await;
+    House { server, redis: house.redis, tasks: house.tasks, folder }.goes_on().await;
 }
 
 #[tokio::test]

@@ -15,8 +15,22 @@ use support::{PATIENCE, Server, callboard, clean};
 use tempfile::TempDir;
 
 /// These are provoked by a file of their own.
-const ELSEWHERE: [(&str, &str); 2] =
-    [("stuck in one turn", include_str!("escalation.rs")), ("over the same stone", include_str!("escalation.rs"))];
+const ELSEWHERE: [(&str, &str); 14] = [
+    ("stuck in one turn", include_str!("escalation.rs")),
+    ("over the same stone", include_str!("escalation.rs")),
+    ("refuses connections: start Redis there", include_str!("redis_trouble.rs")),
+    ("it stands still, or the way there does", include_str!("redis_trouble.rs")),
+    ("is still reading its data", include_str!("redis_trouble.rs")),
+    ("is a replica and takes no writes", include_str!("redis_trouble.rs")),
+    ("has no memory left and takes no writes", include_str!("redis_trouble.rs")),
+    ("wants a password: set CALLBOARD_REDIS_PASSWORD", include_str!("redis_access.rs")),
+    ("does not let this user in with this password", include_str!("redis_access.rs")),
+    ("says that this user may not do what is needed", include_str!("redis_access.rs")),
+    ("shows a certificate that has expired", include_str!("redis_access.rs")),
+    ("by an authority that is not trusted", include_str!("redis_access.rs")),
+    ("that was made for another host", include_str!("redis_access.rs")),
+    ("is in cluster mode", include_str!("redis_access.rs")),
+];
 
 /// The message of each row: what stands first between backticks.
 fn quoted() -> Vec<String> {

@@ -406,6 +406,7 @@ impl Behaviour for Master {
             }
         });
         self.keep_renewing(turn);
+        self.keep_following(turn);
     }
 }
 

@@ -2,7 +2,7 @@
 //! places are booked when they are decided, so that the next decision sees them, and unbooked when the commit fails.
 
 use super::Master;
-use crate::actors::Roster;
+use crate::actors::{Roster, Turn};
 use crate::messages::{CallContext, SlotsFree};
 use crate::store::Commit;
 use crate::task::{self, AttemptEnd, Capability, Effects, Event, EventKind, Lease, Member, Task, World};
@@ -39,6 +39,21 @@ impl Master {
             };
             self.fleet.join(agent.clone(), member, now);
         }
+    }
+
+    /// Offers queued steps to whoever joins, as soon as it does.
+    pub(super) fn keep_following(&self, turn: &mut Turn<'_, Self>) {
+        let mut roster = self.parts.roster.clone();
+        turn.spawn(async move { roster.changed().await.is_ok() }, |master, is_told, turn| {
+            if !is_told {
+                return;
+            }
+            master.world();
+            for capability in master.fleet.capabilities() {
+                master.offer(&capability);
+            }
+            master.keep_following(turn);
+        });
     }
 
     /// Tells the dispatcher where a queued step could now run.

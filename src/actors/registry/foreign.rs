@@ -16,6 +16,9 @@ use tokio::time::Instant;
 /// How many beats in a row may leave out a step that was listed before, without a result having come.
 const MISSED: u32 = 2;
 
+/// An attempt that an agent holds, with the task that it is of.
+type Held = (TaskKey, Lease);
+
 /// What foreign agents said of the steps that they hold.
 pub(super) struct Strangers {
     /// How often keys are looked at: as often as they are written, so that each is a beat.
@@ -23,7 +26,7 @@ pub(super) struct Strangers {
     /// Those that have shown by themselves that they live; their silence is death.
     beaten: BTreeSet<AgentId>,
     /// The attempts that were listed once, with how many beats in a row have left them out since.
-    listed: BTreeMap<AgentId, HashMap<(TaskKey, Lease), u32>>,
+    listed: BTreeMap<AgentId, HashMap<Held, u32>>,
 }
 
 impl Strangers {
@@ -32,11 +35,7 @@ impl Strangers {
     }
 
     /// Takes one beat in, over what its agent holds; divides that into what goes on and what is lost.
-    fn judge(
-        &mut self,
-        beat: &ForeignBeat,
-        held: Vec<(TaskKey, Lease)>,
-    ) -> (Vec<(TaskKey, Lease)>, Vec<(TaskKey, Lease)>) {
+    fn judge(&mut self, beat: &ForeignBeat, held: Vec<Held>) -> (Vec<Held>, Vec<Held>) {
         let before = self.listed.remove(&beat.agent).unwrap_or_default();
         let (mut go_on, mut lost, mut listed) = (Vec::new(), Vec::new(), HashMap::default());
         for held in held {
@@ -142,12 +141,7 @@ impl Registry {
         });
     }
 
-    fn renew_for(
-        &mut self,
-        beat: &ForeignBeat,
-        held: Vec<(TaskKey, Lease)>,
-        turn: &mut Turn<'_, Self>,
-    ) -> Vec<(TaskKey, Lease)> {
+    fn renew_for(&mut self, beat: &ForeignBeat, held: Vec<Held>, turn: &mut Turn<'_, Self>) -> Vec<Held> {
         let (go_on, lost) = self.strangers.judge(beat, held);
         for (key, lease) in &lost {
             tracing::warn!(agent = %beat.agent, task = %key.id, step = %lease.step, "a foreign agent lost a step");
@@ -180,7 +174,7 @@ mod tests {
     use super::*;
     use crate::task::{AttemptNo, Incarnation, StepId, TaskId, Tenant};
 
-    fn held(step: &'static str) -> (TaskKey, Lease) {
+    fn held(step: &'static str) -> Held {
         let key = TaskKey { tenant: Tenant::default(), id: TaskId::trusted("t-1") };
         let (agent, incarnation) = (AgentId::trusted("stranger"), Incarnation::trusted("i1"));
         (key, Lease { step: StepId::trusted(step), attempt: AttemptNo(1), agent, incarnation })

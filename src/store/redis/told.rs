@@ -97,9 +97,7 @@ fn befell(address: &str, error: &RedisError, text: &str) -> StoreError {
         return refused("has no such database: name another at the URL's end");
     }
     if error.is_timeout() || lower.contains("timed out") {
-        // A server that speaks no TLS waits for the end of a line.
-        let or = if address.starts_with("rediss") { "; or it speaks no TLS at this port: use redis://" } else { "" };
-        return unavailable(format!("does not answer in time: it stands still, or the way there does{or}"));
+        return unavailable(format!("does not answer in time: {}", why_slow(address)));
     }
     if error.is_connection_refusal() {
         return unavailable("refuses connections: start Redis there, or name another server with --store".to_owned());
@@ -128,8 +126,16 @@ pub(super) fn is_useless(error: &RedisError) -> bool {
 
 /// The server had its time.
 pub(super) fn too_slow(address: &str, after: Duration) -> StoreError {
-    let words = format!("{address} does not answer within {after:?}: it stands still, or the way there does");
-    StoreError::Unavailable(words.into())
+    StoreError::Unavailable(format!("{address} does not answer within {after:?}: {}", why_slow(address)).into())
+}
+
+/// A server that speaks no TLS waits for the end of a line when it is greeted with it.
+fn why_slow(address: &str) -> &'static str {
+    if address.starts_with("rediss") {
+        "it stands still, or the way there does; or it speaks no TLS at this port: use redis://"
+    } else {
+        "it stands still, or the way there does"
+    }
 }
 
 /// The store's own end.
