@@ -55,6 +55,7 @@ fn prefixes_keep_stores_apart() {
         take(&one, "t1", 1).await;
         assert_eq!(two.load(&key("t1")).await, Ok(None));
         assert_eq!((two.leases().await, two.stats().open_tasks), (Ok(vec![]), 0));
+        assert_eq!(take(&two, "t1", 0).await.version, 3, "the id is free there");
         assert_eq!(open(&options).await.stats().open_tasks, 1, "whoever comes later is told");
     });
 }
