@@ -96,7 +96,7 @@ async fn the_agents_are_found_by_name_and_by_capability_and_say_when_they_come_a
         assert_eq!(declaration["agent_id"], agent.as_str());
         for capability in declaration["capabilities"].as_array().unwrap() {
             let members = redis.say(&format!("SMEMBERS cap_index:{}", capability.as_str().unwrap())).texts();
-            assert_eq!(members, [agent.clone()]);
+            assert_eq!(members, std::slice::from_ref(agent));
         }
         for field in ["load", "avg_latency_ms", "recent_failures", "last_heartbeat"] {
             let value = redis.say(&format!("HGET metrics:{agent} {field}")).text();

@@ -55,6 +55,7 @@ fn prefixes_keep_stores_apart() {
         take(&one, "t1", 1).await;
         assert_eq!(two.load(&key("t1")).await, Ok(None));
         assert_eq!((two.leases().await, two.stats().open_tasks), (Ok(vec![]), 0));
+        assert_eq!(take(&two, "t1", 0).await.version, 3, "the id is free there");
         assert_eq!(open(&options).await.stats().open_tasks, 1, "whoever comes later is told");
     });
 }
@@ -202,7 +203,8 @@ fn a_foreign_agent_lives_as_long_as_its_own_key() {
         clock.advance(5_000);
         assert_eq!(store.agents().await, Ok(vec![]));
         // It comes back by itself: it registers but once.
-        server.command(&["SET", "heartbeat:ann", r#"{"agent_id":"ann","load":0.5,"active_tasks":["t1-P1","t1-P2"]}"#]);
+        let beat = r#"{"agent_id":"ann","load":0.5,"active_tasks":["t1-P1","t1-P2"]}"#;
+        server.command(&["SET", "heartbeat:ann", beat, "EX", "30"]);
         server.command(&["SET", "heartbeat:bob", "{}"]);
         let active = ["t1-P1", "t1-P2"].map(StepId::trusted).to_vec();
         assert_eq!(store.foreign_beats().await, Ok(vec![ForeignBeat { agent: agent("ann"), load: 0.5, active }]));

@@ -87,9 +87,10 @@ impl Subject {
 }
 
 /// What docs/operations.md says that a user needs, which tests/redis_access.rs holds it to.
-const RIGHTS: &str = "~callboard:* ~subtasks:* ~subtask:* ~route:* ~results:* ~dispatch_log:* ~routing ~cap_index:* \
-                      ~metrics:* ~heartbeat:* ~global:context ~ag2:trace:* &agent_events +@read +@write +@connection \
-                      +@scripting +info +time +publish";
+const RIGHTS: &str = "~callboard:* ~routing ~cap_index:* ~heartbeat:* ~metrics:* ~results:* ~subtasks:* ~subtask:* \
+                      ~route:* ~dispatch_log:* ~global:context ~ag2:trace:* &agent_events +@hash +@list +@set \
+                      +@sortedset +@stream +@string +@scripting +@connection -@dangerous +del +exists +expire +pexpire \
+                      +ttl +pttl +time +publish +info +wait +unwatch";
 
 pub fn redis_options(server: &Redis, clock: &Arc<TestClock>) -> RedisOptions {
     RedisOptions {

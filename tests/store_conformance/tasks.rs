@@ -193,14 +193,14 @@ pub async fn readers_are_woken(Subject { store, .. }: Subject) {
     let mut early = store.wake(&key("t1"));
     let task = take(&*store, "t1", 1).await;
     early.changed().await.unwrap();
-    assert_eq!(*early.borrow_and_update(), task.version);
+    assert_eq!(early.borrow_and_update().version, task.version);
     let mut late = store.wake(&key("t1"));
     let mut other = store.wake(&key("t2"));
     assert!(!late.has_changed().unwrap());
     let done = feed(&*store, &task, succeeded(step("t1", 1)), 1).await;
     for reader in [&mut early, &mut late] {
         reader.changed().await.unwrap();
-        assert_eq!(*reader.borrow_and_update(), done.version);
+        assert_eq!(reader.borrow_and_update().version, done.version);
     }
     assert!(!other.has_changed().unwrap());
     // Who is woken sees what woke it.

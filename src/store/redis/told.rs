@@ -24,7 +24,6 @@ fn said(address: &str, code: &str, detail: &str) -> StoreError {
         "NOAUTH" => refused("wants a password: set CALLBOARD_REDIS_PASSWORD or redis_password"),
         "WRONGPASS" => refused(WRONG_PASSWORD),
         "NOPERM" => refused(&no_right(detail)),
-        "ERR" if detail.contains("user executing the script") => refused(&no_right(detail)),
         "LOADING" => unavailable("is still reading its data; it is used as soon as it has"),
         "READONLY" => unavailable(
             "is a replica and takes no writes: a fail-over may be under way; if not, name the primary in --store",
