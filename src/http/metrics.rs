@@ -131,6 +131,7 @@ fn encode_api(encoder: &mut DescriptorEncoder<'_>, api: &Api) -> fmt::Result {
     let synced = stats.synced_transactions;
     counter(encoder, "store_synced_transactions", "Transactions that waited for the disk", synced)?;
     counter(encoder, "store_fsyncs", "Calls that made the disk write through", stats.fsyncs)?;
+    counter(encoder, "store_round_trips", "Questions to a store elsewhere that were answered", stats.round_trips)?;
     Ok(())
 }
 

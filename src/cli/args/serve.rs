@@ -24,7 +24,7 @@ pub struct ServeArgs {
     /// Where to listen; port 0 takes any free one [CALLBOARD_LISTEN, default 127.0.0.1:8000]
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Option<String>,
-    /// What runs here: all, or of master, gateway and worker those that do, such as gateway,worker [CALLBOARD_ROLE]
+    /// What runs here: all, or some of master, gateway and worker: gateway,worker [CALLBOARD_ROLE]
     #[arg(long, value_name = "ROLE")]
     pub role: Option<String>,
     /// Seconds that POST /task waits when the client does not say [CALLBOARD_TASK_WAIT, default 0]
@@ -36,13 +36,13 @@ pub struct ServeArgs {
     /// Where the gateway is, for a worker elsewhere [LLM_GATEWAY_URL]
     #[arg(long, value_name = "URL")]
     pub gateway_url: Option<String>,
-    /// Where others reach this worker's agents; by default at the listener's address [PUBLIC_URL]
+    /// Where others reach this worker's agents; by default where it listens [PUBLIC_URL]
     #[arg(long, value_name = "URL")]
     pub public_url: Option<String>,
     /// The name of a worker's only agent [AGENT_ID]
     #[arg(long, value_name = "NAME")]
     pub agent_id: Option<String>,
-    /// What a worker does, such as analyze,retrieve; by default all that the team does [CAPABILITIES]
+    /// What a worker does: analyze,retrieve; by default all that the team does [CAPABILITIES]
     #[arg(long, value_name = "LIST")]
     pub capabilities: Option<String>,
     /// Let everybody in who reaches the listener [CALLBOARD_INSECURE]
