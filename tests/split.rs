@@ -94,6 +94,24 @@ async fn a_master_that_was_away_is_joined_again() {
 }
 
 #[tokio::test]
+async fn a_redis_that_was_away_and_has_forgotten_all_is_used_again() {
+    let mut split = busy().masters(2).start().await;
+    let ids = submit_all(split.master(), 4).await;
+    check_all(split.master(), &ids).await;
+    split.redis.as_mut().unwrap().kill();
+    for master in &split.masters {
+        master.until("/ready", |status, _| status == 503).await;
+    }
+    split.redis.as_mut().unwrap().restart();
+    for master in &split.masters {
+        master.until("/ready", |status, body| status == 200 && body["status"] == "ready").await;
+    }
+    split.until_joined(4).await;
+    let ids = submit_all(&split.masters[1], 4).await;
+    check_all(split.master(), &ids).await;
+}
+
+#[tokio::test]
 async fn several_workers_share_a_capability_within_their_slots() {
     let shape = Shape::default().setting("provider", "mock").setting("mock_latency", "30ms").setting("slots", "1");
     let split = shape.workers(&["analyze", "analyze", "retrieve", "retrieve", "evaluate", "finalize"]).start().await;
@@ -163,6 +181,22 @@ async fn a_killed_master_costs_no_task() {
     some_have_ended(split.master()).await;
     split.masters.remove(0).kill();
     check_all(split.master(), &ids).await;
+}
+
+#[test]
+fn the_distributed_demo_gives_the_answer_of_the_one_in_one_process() {
+    let answer = |args: &[&str]| {
+        let output = callboard(args).output().unwrap();
+        let words = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{words}");
+        (String::from_utf8(output.stdout).unwrap(), words)
+    };
+    let (one, _) = answer(&["demo"]);
+    let (split, words) = answer(&["demo", "--distributed"]);
+    assert_eq!(split, one);
+    for member in ["redis", "gateway", "master 1", "master 2", "worker analyze", "worker finalize"] {
+        assert!(words.contains(member), "{words}");
+    }
 }
 
 // === Two masters ===

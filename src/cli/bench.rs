@@ -28,13 +28,8 @@ const WARM_UP: usize = 32;
 /// What is printed.
 #[derive(Debug, Serialize)]
 struct Report {
-    tasks: usize,
-    errors: usize,
-    elapsed_s: f64,
-    tasks_per_s: f64,
-    p50_ms: f64,
-    p99_ms: f64,
-    max_ms: f64,
+    #[serde(flatten)]
+    pace: Pace,
     cpu_us_per_task: f64,
     /// The clients share the process, so their part is in there; over HTTP that part is large.
     cpu_includes_client: bool,
@@ -45,6 +40,50 @@ struct Report {
     fsync_rate_per_s: Option<f64>,
     #[serde(flatten)]
     choices: Choices,
+}
+
+/// How many, and how fast.
+#[derive(Debug, Serialize)]
+struct Pace {
+    tasks: usize,
+    errors: usize,
+    elapsed_s: f64,
+    tasks_per_s: f64,
+    p50_ms: f64,
+    p99_ms: f64,
+    max_ms: f64,
+}
+
+impl Pace {
+    fn of(driven: &Driven) -> Self {
+        let elapsed = driven.elapsed.as_secs_f64();
+        let mut latencies = driven.latencies.clone();
+        latencies.sort_unstable();
+        Self {
+            tasks: driven.tasks(),
+            errors: driven.errors,
+            elapsed_s: rounded(elapsed),
+            tasks_per_s: rounded(driven.latencies.len() as f64 / elapsed),
+            p50_ms: quantile_ms(&latencies, 0.50),
+            p99_ms: quantile_ms(&latencies, 0.99),
+            max_ms: quantile_ms(&latencies, 1.0),
+        }
+    }
+
+    /// Says it to people; fails when a task went wrong, with why the first did.
+    fn verdict(&self, cpu_us_per_task: f64, failure: Option<String>) -> Outcome {
+        note(&format!(
+            "{} tasks in {} s: {} tasks/s, p50 {} ms, p99 {} ms, {cpu_us_per_task} µs of processor per task, {} errors",
+            self.tasks, self.elapsed_s, self.tasks_per_s, self.p50_ms, self.p99_ms, self.errors
+        ));
+        match failure {
+            None => Ok(()),
+            Some(why) => {
+                let message = format!("{} of {} tasks went wrong, the first: {why}", self.errors, self.tasks);
+                Err(Exit::new(Code::Failure, message))
+            }
+        }
+    }
 }
 
 /// What was measured.
@@ -95,22 +134,7 @@ pub fn bench(mut args: BenchArgs, environment: &Environment) -> Outcome {
     })?;
     let line = serde_json::to_string(&report).map_err(Exit::internal)?;
     print(&line)?;
-    note(&format!(
-        "{} tasks in {} s: {} tasks/s, p50 {} ms, p99 {} ms, {} µs of processor per task, {} errors",
-        report.tasks,
-        report.elapsed_s,
-        report.tasks_per_s,
-        report.p50_ms,
-        report.p99_ms,
-        report.cpu_us_per_task,
-        report.errors
-    ));
-    match failure {
-        None => Ok(()),
-        Some(why) => {
-            Err(Exit::new(Code::Failure, format!("{} of {tasks} tasks went wrong, the first: {why}", report.errors)))
-        }
-    }
+    report.pace.verdict(report.cpu_us_per_task, failure)
 }
 
 /// What a benchmark needs of its host.
@@ -179,17 +203,8 @@ fn since(earlier: Stats, now: Stats) -> Stats {
 fn report(driven: &Driven, cpu: Duration, done: Stats, fsync_rate_per_s: Option<f64>, choices: Choices) -> Report {
     // Counts are far below 2^53.
     let tasks = driven.tasks() as f64;
-    let elapsed = driven.elapsed.as_secs_f64();
-    let mut latencies = driven.latencies.clone();
-    latencies.sort_unstable();
     Report {
-        tasks: driven.tasks(),
-        errors: driven.errors,
-        elapsed_s: rounded(elapsed),
-        tasks_per_s: rounded(driven.latencies.len() as f64 / elapsed),
-        p50_ms: quantile_ms(&latencies, 0.50),
-        p99_ms: quantile_ms(&latencies, 0.99),
-        max_ms: quantile_ms(&latencies, 1.0),
+        pace: Pace::of(driven),
         cpu_us_per_task: rounded(cpu.as_secs_f64() * 1e6 / tasks),
         cpu_includes_client: true,
         peak_rss_mb: peak_rss_mb(),

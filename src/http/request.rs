@@ -196,14 +196,19 @@ fn seconds(text: &str) -> Option<Duration> {
 
 /// A task's address; its id may hold any character.
 pub(super) fn task_path(id: &TaskId) -> String {
-    let mut path = "/task/".to_owned();
-    for byte in id.as_str().bytes() {
+    format!("/task/{}", escaped(id.as_str()))
+}
+
+/// A text as a part of a URL's path.
+pub(super) fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
         match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => path.push(char::from(byte)),
-            _ => path.push_str(&format!("%{byte:02X}")),
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
+            _ => out.push_str(&format!("%{byte:02X}")),
         }
     }
-    path
+    out
 }
 
 #[cfg(test)]

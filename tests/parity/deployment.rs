@@ -28,7 +28,7 @@ impl Kind {
     /// Starts it with these settings, and a worker for each of these stages.
     pub async fn start_with(self, stages: &[&'static str], settings: &[(&'static str, &str)]) -> Deployment {
         if self == Self::Split {
-            let mut shape = Shape::default().masters(1).workers(stages);
+            let mut shape = Shape::default().masters(1).guarded().workers(stages);
             for (name, value) in settings {
                 shape = shape.setting(name, value);
             }

@@ -1,7 +1,7 @@
 //! A split Callboard as real processes: masters, a gateway, workers, over a Redis server or, with one master, over a store
 //! of its own. Each is killed or stopped by its own id.
 
-use super::redis::Redis;
+use super::redis::{Certificate, Redis, Wanted};
 use super::{Server, callboard};
 
 /// What the default team's workers do.
@@ -16,13 +16,15 @@ pub struct Shape {
     pub workers: Vec<&'static str>,
     /// Settings for all, such as `("slots", "8")`.
     pub settings: Vec<(&'static str, String)>,
+    /// The Redis server speaks TLS only, with an authority of its own, and lets in one user with a password.
+    pub guarded: bool,
 }
 
 impl Default for Shape {
     fn default() -> Self {
         // The shortest time after which silence is death.
         let settings = vec![("heartbeat_ttl", "3s".to_owned())];
-        Self { masters: 0, workers: STAGES.to_vec(), settings }
+        Self { masters: 0, workers: STAGES.to_vec(), settings, guarded: false }
     }
 }
 
@@ -31,6 +33,12 @@ impl Shape {
     #[must_use]
     pub fn masters(self, masters: usize) -> Self {
         Self { masters, ..self }
+    }
+
+    /// Over TLS, as a user with a password.
+    #[must_use]
+    pub fn guarded(self) -> Self {
+        Self { guarded: true, ..self }
     }
 
     /// These workers.
@@ -48,13 +56,26 @@ impl Shape {
 
     /// Starts all of it, and waits until each worker has joined each master.
     pub async fn start(self) -> Split {
-        let redis = (self.masters > 0).then(Redis::start);
-        self.start_over(redis).await
+        let mut shape = self;
+        let (redis, store) = match (shape.masters, shape.guarded) {
+            (0, _) => (None, "memory:".to_owned()),
+            (_, false) => {
+                let redis = Redis::start();
+                let url = redis.url();
+                (Some(redis), url)
+            }
+            (_, true) => {
+                let wanted = Wanted::default().user("callboard", "s3cret", "~* &* +@all").tls(Certificate::Good);
+                let redis = wanted.start();
+                let url = redis.url_of("callboard:s3cret@");
+                shape = shape.setting("redis_ca", &redis.ca());
+                (Some(redis), url)
+            }
+        };
+        shape.start_over(redis, store).await
     }
 
-    /// The same over a Redis server that is there; its URL is what the masters are told.
-    pub async fn start_over(self, redis: Option<Redis>) -> Split {
-        let store = redis.as_ref().map_or("memory:".to_owned(), Redis::url);
+    async fn start_over(self, redis: Option<Redis>, store: String) -> Split {
         let gateway = self.serve("gateway", &[]);
         let mut split =
             Split { masters: Vec::new(), gateway: Some(gateway), workers: Vec::new(), store, redis, shape: self };

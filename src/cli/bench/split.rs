@@ -5,12 +5,12 @@ use super::super::args::BenchArgs;
 use super::super::environment::{Environment, Talk};
 use super::super::exit::{Code, Exit, Outcome};
 use super::super::host::{in_a_runtime, settings};
-use super::super::output::{note, print};
+use super::super::output::print;
 use super::super::signals::Signals;
 use super::super::split::{Shape, Split};
 use super::drive::{Driven, OBJECTIVE, Way, drive};
-use super::measure::{Used, process_use, quantile_ms, rounded};
-use super::{Choices, WARM_UP};
+use super::measure::{Used, process_use, rounded};
+use super::{Choices, Pace, WARM_UP};
 use callboard::team::Team;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -18,21 +18,16 @@ use std::collections::BTreeMap;
 /// What is printed.
 #[derive(Debug, Serialize)]
 struct Report {
-    tasks: usize,
-    errors: usize,
-    elapsed_s: f64,
-    tasks_per_s: f64,
-    p50_ms: f64,
-    p99_ms: f64,
-    max_ms: f64,
+    #[serde(flatten)]
+    pace: Pace,
     /// Over all processes of Callboard; neither Redis nor the client is in it.
     cpu_us_per_task: f64,
     redis_cpu_us_per_task: f64,
     roles: BTreeMap<String, RoleUse>,
     /// All that Redis carried out, inside its scripts too.
     redis_commands_per_task: f64,
-    /// What was asked of it, each with an answer.
-    redis_round_trips_per_task: f64,
+    /// Scripts that it was asked to run, each a round trip; reading states and the feed is not among them.
+    redis_scripts_per_task: f64,
     #[serde(flatten)]
     choices: Choices,
 }
@@ -62,20 +57,7 @@ pub fn bench(args: &BenchArgs, environment: &Environment) -> Outcome {
     let choices = Choices { store: "redis", via: "split", ..super::choices(args, &looked_at) };
     let (report, failure) = in_a_runtime(measure(args, shape, choices))??;
     print(&serde_json::to_string(&report).map_err(Exit::internal)?)?;
-    note(&format!(
-        "{} tasks in {} s: {} tasks/s, p50 {} ms, p99 {} ms, {} µs of processor per task, {} errors",
-        report.tasks,
-        report.elapsed_s,
-        report.tasks_per_s,
-        report.p50_ms,
-        report.p99_ms,
-        report.cpu_us_per_task,
-        report.errors
-    ));
-    match failure {
-        None => Ok(()),
-        Some(why) => Err(Exit::new(Code::Failure, format!("{} tasks went wrong, the first: {why}", report.errors))),
-    }
+    report.pace.verdict(report.cpu_us_per_task, failure)
 }
 
 async fn measure(args: &BenchArgs, shape: Shape, choices: Choices) -> Result<(Report, Option<String>), Exit> {
@@ -125,23 +107,14 @@ fn report(driven: &Driven, choices: Choices, used: [&[(String, Used)]; 3], asked
         role.cpu_us_per_task = rounded(role.cpu_us_per_task);
     }
     let redis = roles.remove("redis").unwrap_or_default();
-    let mut latencies = driven.latencies.clone();
-    latencies.sort_unstable();
-    let elapsed = driven.elapsed.as_secs_f64();
     let per_task = |since: u64, earlier: u64| rounded(since.saturating_sub(earlier) as f64 / tasks);
     Report {
-        tasks: driven.tasks(),
-        errors: driven.errors,
-        elapsed_s: rounded(elapsed),
-        tasks_per_s: rounded(driven.latencies.len() as f64 / elapsed),
-        p50_ms: quantile_ms(&latencies, 0.50),
-        p99_ms: quantile_ms(&latencies, 0.99),
-        max_ms: quantile_ms(&latencies, 1.0),
+        pace: Pace::of(driven),
         cpu_us_per_task: rounded(roles.values().map(|role| role.cpu_us_per_task).sum()),
         redis_cpu_us_per_task: redis.cpu_us_per_task,
         roles,
         redis_commands_per_task: per_task(asked[1].0, asked[0].0),
-        redis_round_trips_per_task: per_task(asked[1].1, asked[0].1),
+        redis_scripts_per_task: per_task(asked[1].1, asked[0].1),
         choices: Choices { objective_bytes: OBJECTIVE.len(), warm_up_tasks: WARM_UP.min(driven.tasks()), ..choices },
     }
 }

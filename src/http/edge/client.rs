@@ -3,6 +3,7 @@
 
 use super::networks::Networks;
 use crate::http::InternalToken;
+use crate::http::request::escaped;
 use crate::messages::{CallContext, CallError};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -337,18 +338,6 @@ impl Answered {
     }
 }
 
-/// A text as a part of a URL's path.
-pub(super) fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
-            _ => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -370,10 +359,5 @@ mod tests {
             assert!(Peers::parse(bad).is_err(), "{bad}");
         }
         assert_eq!(Peers::parse("http://a:1, http://b:2").unwrap().places.len(), 2);
-    }
-
-    #[test]
-    fn any_id_is_a_part_of_a_path() {
-        assert_eq!(escaped("a/b c"), "a%2Fb%20c");
     }
 }

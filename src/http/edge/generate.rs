@@ -1,12 +1,12 @@
 //! The edge of a model call: `POST /generate`, `GET /generate/{call}` to ask after one and `DELETE` to drop it. A caller
 //! that leaves takes its call with it; one that hears nothing asks whether the gateway still has it.
 
-use super::client::{Answered, Call, HttpClient, InvalidUrl, Peers, escaped};
+use super::client::{Answered, Call, HttpClient, InvalidUrl, Peers};
 use super::{ANSWER_WITHIN, Refusal, context, failed, headers, internal_body, with_context};
 use crate::actors::ActorRef;
 use crate::http::auth::Colleague;
 use crate::http::error::ApiError;
-use crate::http::request::{header, json};
+use crate::http::request::{escaped, header, json};
 use crate::http::{Site, resource};
 use crate::messages::{
     CallAge, CallContext, CallError, CallStatus, DropCall, Edge, Generate, Generated, ModelError, Passage, Usage,

@@ -43,7 +43,7 @@ pub(super) use work::configure as configure_work;
 
 use super::Site;
 use super::error::ApiError;
-use super::request::{body, check_depth, check_length};
+use super::request::{body, check_depth, check_length, escaped};
 use crate::messages::{CallContext, CallError};
 use crate::task::{AttemptNo, Scope, StepId, TaskKey};
 use actix_web::HttpRequest;
@@ -178,7 +178,7 @@ fn with_context(call: Call, context: &CallContext) -> Call {
         call = call.header(headers::ATTEMPT, &attempt.0.to_string());
     }
     if !context.budget_scopes.is_empty() {
-        let scopes: Vec<_> = context.budget_scopes.iter().map(|scope| client::escaped(scope.as_str())).collect();
+        let scopes: Vec<_> = context.budget_scopes.iter().map(|scope| escaped(scope.as_str())).collect();
         call = call.header(headers::BUDGET, &scopes.join(","));
     }
     call.header(headers::PRIORITY, priority_name(context.priority))

@@ -1,14 +1,14 @@
 //! The edge of joining and staying: `POST /register`, `DELETE /register/{agent}` and `POST /heartbeat`, by which agents in
 //! other processes, of ours or in any language, tell a master that they are there.
 
-use super::client::{Call, HttpClient, InvalidUrl, Peers, escaped};
+use super::client::{Call, HttpClient, InvalidUrl, Peers};
 use super::keys::{Keys, wire_task};
 use super::networks::{Networks, NotAllowed};
 use super::{ANSWER_WITHIN, Accepted, Refusal, failed, internal_body};
 use crate::actors::ActorRef;
 use crate::http::auth::Colleague;
 use crate::http::error::ApiError;
-use crate::http::request::json;
+use crate::http::request::{escaped, json};
 use crate::http::{Site, resource};
 use crate::messages::{
     ActiveAttempt, CallContext, CallError, Declaration, Deregister, DropAttempt, Edge, ForeignBeat, Heartbeat,

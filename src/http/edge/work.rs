@@ -1,7 +1,7 @@
 //! The edge of a step's work: `POST /work` to the agent that it was assigned to, and `DELETE /work/{task}/{step}` to take
 //! it back. The answer says whether it runs; what comes out is a message of its own, unless the sender waits for it.
 
-use super::client::{Call, HttpClient, InvalidUrl, Peers, escaped};
+use super::client::{Call, HttpClient, InvalidUrl, Peers};
 use super::keys::{Keys, wire_task};
 use super::networks::Networks;
 use super::outcome::{self, WireStatus};
@@ -10,7 +10,7 @@ use super::{ANSWER_WITHIN, Accepted, Refusal, attempt, context, failed, headers,
 use crate::actors::ActorRef;
 use crate::http::auth::Colleague;
 use crate::http::error::{ApiError, Envelope};
-use crate::http::request::{Params, header};
+use crate::http::request::{Params, escaped, header};
 use crate::http::{Site, resource};
 use crate::messages::{CallContext, CallError, DropAttempt, Edge, Perform, Probe, StepResult, Work, WorkReply};
 use crate::task::{AgentId, AttemptNo, Capability, ErrorCode, Incarnation, Json, StepId, TaskId, TaskKey, Tenant};
