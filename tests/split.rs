@@ -32,13 +32,14 @@ async fn check_all(server: &Server, ids: &[String]) {
         let events = server.events(id).await;
         let numbers: Vec<_> = events.iter().map(|(number, ..)| *number).collect();
         assert_eq!(numbers, (1..=events.len() as u64).collect::<Vec<_>>(), "{id}");
+        assert!(events.last().is_some_and(|(_, kind, _)| kind == "task_succeeded"), "{id}: {events:#?}");
         let mut counted = BTreeMap::new();
         for (_, kind, data) in &events {
             if kind == "step_succeeded" {
                 *counted.entry(data["sub_id"].to_string()).or_insert(0) += 1;
             }
         }
-        assert_eq!(counted.into_values().collect::<Vec<_>>(), [1; 4], "{id}");
+        assert_eq!(counted.into_values().collect::<Vec<_>>(), [1; 4], "{id}: {events:#?}");
     }
 }
 
@@ -250,4 +251,24 @@ async fn a_result_may_be_posted_to_either_master() {
     let unknown = json!({"task_id": "unknown", "sub_id": "unknown-P1", "agent_id": "by-hand", "status": "succeeded",
         "output": {}});
     assert_eq!(other.post("/result", &unknown).await.0, 404);
+}
+
+#[tokio::test]
+async fn a_slot_is_free_again_though_another_master_heard_the_end_and_is_gone() {
+    // By hand: no heartbeats come.
+    let mut split = Shape::default().setting("heartbeat_ttl", "60s").masters(2).workers(&[]).start().await;
+    let hands = support::hands::Hands::listen();
+    let declaration = json!({"agent_id": "by-hand", "url": hands.url, "capabilities": ["analyze"],
+        "ag2_profile": "by hand", "incarnation": "i-1", "slots": 1});
+    let gone = split.masters.remove(0);
+    assert_eq!(split.master().post("/register", &declaration).await.0, 202);
+    split.until_joined(1).await;
+    split.master().post("/task", &json!({"task_id": "first", "objective": "why?"})).await;
+    let work = hands.next();
+    let result = json!({"task_id": "first", "sub_id": work["sub_id"], "agent_id": "by-hand", "status": "succeeded",
+        "output": {"text": "by hand"}});
+    assert_eq!(gone.post("/result", &result).await.0, 202);
+    gone.kill();
+    split.master().post("/task", &json!({"task_id": "second", "objective": "why?"})).await;
+    assert_eq!(hands.next()["task_id"], "second");
 }

@@ -77,6 +77,8 @@ pub struct AgentActor {
     attempts: HashMap<DropAttempt, Arc<Progress>>,
     /// Who waits on the spot for an attempt's result, in the master's place.
     waiting: HashMap<DropAttempt, oneshot::Sender<StepResult>>,
+    /// Attempts that were handed back, until the master knows of it.
+    handed_back: usize,
     is_draining: bool,
     /// It is trying to join; one such chain is enough.
     is_joining: bool,
@@ -102,6 +104,7 @@ impl AgentActor {
             steps,
             attempts: HashMap::new(),
             waiting: HashMap::new(),
+            handed_back: 0,
             is_joining: false,
             beat_is_due: false,
         }
@@ -283,6 +286,19 @@ impl AgentActor {
         });
     }
 
+    /// Gives up what still runs, and says so until the master has heard it: another agent takes it up at once, not after
+    /// its lease.
+    fn hand_back(&mut self, turn: &mut Turn<'_, Self>) {
+        let left: Vec<_> = self.steps.keys().cloned().collect();
+        for attempt in left {
+            self.steps.abort(&attempt);
+            let result = report::loss(self.id(), attempt, Loss::Drained);
+            self.handed_back += 1;
+            let delivered = report::deliver(self.parts.master.clone(), result);
+            turn.spawn(delivered, |actor, (), _| actor.handed_back -= 1);
+        }
+    }
+
     fn drop_attempt(&mut self, attempt: &DropAttempt) {
         if self.steps.abort(attempt) {
             tracing::info!(task = %attempt.key.id, step = %attempt.step, attempt = attempt.attempt.0, "dropped an attempt");
@@ -325,16 +341,12 @@ impl Handle<DropAttempt> for AgentActor {
 }
 
 impl Handle<Drain> for AgentActor {
-    fn handle(&mut self, drain: Drain, _: CallContext, reply: Reply<Drain>, _: &mut Turn<'_, Self>) {
+    fn handle(&mut self, drain: Drain, _: CallContext, reply: Reply<Drain>, turn: &mut Turn<'_, Self>) {
         self.is_draining = true;
         if drain.hand_back {
-            let left: Vec<_> = self.steps.keys().cloned().collect();
-            for attempt in left {
-                self.steps.abort(&attempt);
-                report::lost(&self.parts.master, self.id(), attempt, Loss::Drained);
-            }
+            self.hand_back(turn);
         }
-        reply.send(self.attempts.len());
+        reply.send(self.attempts.len() + self.handed_back);
     }
 }
 

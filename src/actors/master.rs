@@ -85,6 +85,10 @@ pub struct Master {
     doubtful: LruCache<TaskKey, Commit>,
     /// Leases that their agents accepted and that are to be renewed with the next batch.
     accepted: HashSet<(TaskKey, Lease)>,
+    /// Leases whose slots the estimate counts, with the number of recounts that had begun before.
+    counted: HashMap<(TaskKey, Lease), u64>,
+    recounts: u64,
+    is_recounting: bool,
     /// What was asked before this life knew which slots are taken.
     held: Option<Vec<(TaskKey, Ask)>>,
 }
@@ -136,6 +140,9 @@ impl Master {
             cache,
             doubtful,
             accepted: HashSet::default(),
+            counted: HashMap::new(),
+            recounts: 0,
+            is_recounting: false,
             held: Some(Vec::new()),
         }
     }
@@ -252,7 +259,7 @@ impl Master {
     ) {
         let Decision { events, task } = decision;
         let effects = task::effects(before.map(Arc::as_ref), &task);
-        let booking = self.book(&effects);
+        let booking = self.book(&task.key, &effects);
         self.commits += 1;
         let commit = Commit {
             id: CommitId::of_parts(&[&self.life, ":", &self.commits.to_string()]),
@@ -281,7 +288,7 @@ impl Master {
                 return self.next(key, turn);
             }
             Ok(other) => {
-                self.unbook(&booking, &commit.effects);
+                self.unbook(&key, &booking, &commit.effects);
                 match other {
                     Committed::Conflict if conflicts < MAX_CONFLICTS && !matches!(ask, Ask::Submit { .. }) => {
                         self.cache.pop(&key);
@@ -292,7 +299,7 @@ impl Master {
                 }
             }
             Err(error) => {
-                self.unbook(&booking, &commit.effects);
+                self.unbook(&key, &booking, &commit.effects);
                 self.cache.pop(&key);
                 tracing::error!(task = %key.id, %error, "a commit was not written");
                 self.doubtful.put(key.clone(), commit);
@@ -345,6 +352,7 @@ impl Master {
             }
         }
         for lease in &commit.effects.lease {
+            self.count(&commit.key, lease);
             self.send_work(task, request.clone(), lease.clone(), turn);
         }
         self.offer_slots(commit);
@@ -398,8 +406,9 @@ impl Behaviour for Master {
                 master.fleet.saw(&capability, at);
             }
             // Without an answer the estimate begins too low, and the agents' refusals are the truth.
-            for (_, lease) in leases.unwrap_or_default() {
+            for (key, lease) in leases.unwrap_or_default() {
                 master.fleet.take_slot(&lease.agent, &lease.incarnation);
+                master.count(&key, &lease);
             }
             for (key, ask) in master.held.take().unwrap_or_default() {
                 master.take(key, ask, turn);
@@ -452,7 +461,7 @@ impl Handle<Cancel> for Master {
 }
 
 impl Handle<QueueDepths> for Master {
-    fn handle(&mut self, message: QueueDepths, _: CallContext, reply: Reply<QueueDepths>, _: &mut Turn<'_, Self>) {
+    fn handle(&mut self, message: QueueDepths, _: CallContext, reply: Reply<QueueDepths>, turn: &mut Turn<'_, Self>) {
         let QueueDepths(depths) = message;
         reply.send(());
         // With the roster of this moment.
@@ -461,6 +470,7 @@ impl Handle<QueueDepths> for Master {
         for (capability, _) in &depths {
             self.offer(capability);
         }
+        self.recount_where_none_is_free(turn);
     }
 }
 

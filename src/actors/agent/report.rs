@@ -41,10 +41,14 @@ pub(super) async fn deliver(master: ActorRef<StepResult>, result: StepResult) {
 
 /// Says that an attempt ended for no fault of its own; best effort, the lease's end says it too.
 pub(super) fn lost(master: &ActorRef<StepResult>, agent: &AgentId, attempt: DropAttempt, loss: Loss) {
-    let DropAttempt { key, step, attempt } = attempt;
-    let outcome = StepOutcome::Lost(loss);
-    let result = StepResult { key, step, agent: agent.clone(), attempt: Some(attempt), outcome, trace: Vec::new() };
-    if let Err(error) = master.tell(result, CallContext::default()) {
+    if let Err(error) = master.tell(self::loss(agent, attempt, loss), CallContext::default()) {
         tracing::debug!(%agent, %error, "a loss could not be told");
     }
+}
+
+/// The result of an attempt that ended for no fault of its own.
+pub(super) fn loss(agent: &AgentId, attempt: DropAttempt, loss: Loss) -> StepResult {
+    let DropAttempt { key, step, attempt } = attempt;
+    let outcome = StepOutcome::Lost(loss);
+    StepResult { key, step, agent: agent.clone(), attempt: Some(attempt), outcome, trace: Vec::new() }
 }

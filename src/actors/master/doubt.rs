@@ -33,7 +33,7 @@ impl Master {
 
     /// It was written: slots and queue places are as it said, and what it was to send is sent.
     fn make_up_for(&mut self, commit: &Commit, turn: &mut Turn<'_, Self>) {
-        self.book(&commit.effects);
+        self.book(&commit.key, &commit.effects);
         self.carry_out(commit, None, turn);
         // The task may have moved on since.
         self.cache.pop(&commit.key);

@@ -2,10 +2,12 @@
 //! places are booked when they are decided, so that the next decision sees them, and unbooked when the commit fails.
 
 use super::Master;
+use crate::actors::patience::patiently;
 use crate::actors::{Roster, Turn};
 use crate::messages::{CallContext, SlotsFree};
 use crate::store::Commit;
-use crate::task::{self, AttemptEnd, Capability, Effects, Event, EventKind, Lease, Member, Task, World};
+use crate::task::{self, AttemptEnd, Capability, Effects, Event, EventKind, Lease, Member, Task, TaskKey, World};
+use foldhash::HashSet;
 
 impl Master {
     /// The moment, and the fleet as the registry last told it.
@@ -79,10 +81,12 @@ impl Master {
     }
 
     /// Books slots and queue places when they are decided, so that the next decision sees them.
-    pub(super) fn book(&mut self, effects: &Effects) -> Booking {
+    pub(super) fn book(&mut self, key: &TaskKey, effects: &Effects) -> Booking {
         let mut booking = Booking::default();
         for (number, lease) in effects.release.iter().enumerate() {
-            if !self.fleet.give_slot(&lease.agent, &lease.incarnation) {
+            // What another master placed is not among the slots that are counted here.
+            let is_counted = self.counted.remove(&(key.clone(), lease.clone())).is_some();
+            if !is_counted || !self.fleet.give_slot(&lease.agent, &lease.incarnation) {
                 booking.not_given.push(number);
             }
         }
@@ -101,18 +105,55 @@ impl Master {
     }
 
     /// Takes back exactly what was booked for a commit that was not written.
-    pub(super) fn unbook(&mut self, booking: &Booking, effects: &Effects) {
+    pub(super) fn unbook(&mut self, key: &TaskKey, booking: &Booking, effects: &Effects) {
         for lease in counted(&effects.lease, &booking.not_taken) {
             self.fleet.give_slot(&lease.agent, &lease.incarnation);
         }
         for lease in counted(&effects.release, &booking.not_given) {
             self.fleet.take_slot(&lease.agent, &lease.incarnation);
+            self.count(key, lease);
         }
         for entry in &effects.enqueue {
             self.fleet.waited(&entry.capability, entry.priority);
         }
         for entry in &effects.dequeue {
             self.fleet.waits(&entry.capability, entry.priority);
+        }
+    }
+
+    /// A lease stands in the store, and its slot is taken.
+    pub(super) fn count(&mut self, key: &TaskKey, lease: &Lease) {
+        self.counted.insert((key.clone(), lease.clone()), self.recounts);
+    }
+
+    /// Of what was placed here another master may have heard the end, which nobody told this one: where no slot seems to
+    /// be free, the store is asked which leases still stand.
+    pub(super) fn recount_where_none_is_free(&mut self, turn: &mut Turn<'_, Self>) {
+        let is_full = self.fleet.capabilities().iter().any(|capability| self.fleet.free_slots(capability) == 0);
+        if !is_full || self.is_recounting {
+            return;
+        }
+        self.is_recounting = true;
+        self.recounts += 1;
+        let store = self.parts.store.clone();
+        turn.spawn(async move { patiently(store.leases()).await }, |master, leases, _| {
+            master.is_recounting = false;
+            match leases {
+                Ok(leases) => master.recount(leases.into_iter().collect()),
+                Err(error) => tracing::debug!(%error, "the slots could not be counted again"),
+            }
+        });
+    }
+
+    fn recount(&mut self, standing: HashSet<(TaskKey, Lease)>) {
+        let recounts = self.recounts;
+        // What was counted since the store was asked is not in its answer.
+        let is_over = |held: &(TaskKey, Lease), counted_at: u64| counted_at < recounts && !standing.contains(held);
+        for (_, lease) in self.counted.extract_if(|held, counted_at| is_over(held, *counted_at)).map(|(held, _)| held) {
+            self.fleet.give_slot(&lease.agent, &lease.incarnation);
+        }
+        for capability in self.fleet.capabilities() {
+            self.offer(&capability);
         }
     }
 

@@ -30,7 +30,7 @@ impl Keys {
     /// A task is about to be named to somebody, who will name it back.
     pub(super) fn note(&self, key: &TaskKey) {
         let mut tenants = self.tenants.lock();
-        if tenants.get(&key.id).is_none() {
+        if tenants.get(&key.id) != Some(&key.tenant) {
             tenants.put(key.id.clone(), key.tenant.clone());
         }
     }
