@@ -43,7 +43,7 @@ pub struct HttpClient {
 #[derive(Debug)]
 pub(super) struct Peers {
     places: Vec<Place>,
-    /// The one that answered last.
+    /// Where the next call goes first: the one that answered last, or the one after one that did not.
     current: AtomicUsize,
 }
 
@@ -109,9 +109,9 @@ impl HttpClient {
             if matches!(answered, Err(CallError::Unavailable)) && offset + 1 < count {
                 continue;
             }
-            if answered.is_ok() {
-                peers.current.store(at, Ordering::Relaxed);
-            }
+            // One that broke off or kept silent may have done what was asked, so only the next call goes elsewhere.
+            let is_in_doubt = matches!(answered, Err(CallError::Crashed | CallError::Timeout));
+            peers.current.store((at + usize::from(is_in_doubt)) % count, Ordering::Relaxed);
             return answered;
         }
         Err(CallError::Unavailable)
