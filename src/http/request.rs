@@ -1,7 +1,6 @@
 //! Reading a request at the edge: its body within bounds, its query, the task that its path names, how long it wants to
 //! wait. Whatever does not have the right form ends here, as the envelope.
 
-use super::SiteOptions;
 use super::auth::Caller;
 use super::error::ApiError;
 use crate::task::{TaskId, TaskKey};
@@ -17,9 +16,9 @@ use utoipa::IntoParams;
 /// for one only after it has sent all.
 const DRAINED: usize = 4;
 
-/// Reads a whole body, up to the limit, within the time that it may take.
-pub(super) async fn body(payload: web::Payload, options: &SiteOptions) -> Result<Vec<u8>, ApiError> {
-    let read = tokio::time::timeout(options.body_timeout, read(payload, options.max_body_bytes)).await;
+/// Reads a whole body, up to so many bytes, within the time that it may take.
+pub(super) async fn body(payload: web::Payload, limit: usize, within: Duration) -> Result<Vec<u8>, ApiError> {
+    let read = tokio::time::timeout(within, read(payload, limit)).await;
     read.unwrap_or_else(|_| Err(ApiError::slow_body()))
 }
 

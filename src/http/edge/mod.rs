@@ -45,7 +45,7 @@ use super::Site;
 use super::error::ApiError;
 use super::request::{body, check_depth, check_length, escaped};
 use crate::messages::{CallContext, CallError};
-use crate::task::{AttemptNo, Scope, StepId, TaskKey};
+use crate::task::{AgentId, AttemptNo, Scope, StepId, TaskKey};
 use actix_web::HttpRequest;
 use actix_web::web;
 use client::{Answered, Call};
@@ -130,13 +130,17 @@ fn failed(answered: &Answered) -> CallError {
 
 /// Reads the body of a call between processes.
 async fn internal_body(site: &Site, request: &HttpRequest, payload: web::Payload) -> Result<Vec<u8>, ApiError> {
-    let mut options = site.options.clone();
-    options.max_body_bytes = options.max_body_bytes.saturating_mul(INTERNAL_BODIES);
-    check_length(request.headers(), options.max_body_bytes)?;
-    let body = body(payload, &options).await?;
+    let limit = site.options.max_body_bytes.saturating_mul(INTERNAL_BODIES);
+    check_length(request.headers(), limit)?;
+    let body = body(payload, limit, site.options.body_timeout).await?;
     // What is built around a client's JSON on its way adds a few levels.
-    check_depth(&body, options.max_json_depth + 8)?;
+    check_depth(&body, site.options.max_json_depth + 8)?;
     Ok(body)
+}
+
+/// An agent's name as the wire gives it.
+fn agent_id(text: &str) -> Result<AgentId, ApiError> {
+    AgentId::parse(text).map_err(|error| ApiError::invalid("agent_id", error.to_string()))
 }
 
 /// What rides along with a message, out of its headers. The task is named by its id alone: the wire carries no tenant.

@@ -4,7 +4,7 @@
 use super::client::{Call, HttpClient, InvalidUrl, Peers};
 use super::keys::{Keys, wire_task};
 use super::networks::{Networks, NotAllowed};
-use super::{ANSWER_WITHIN, Accepted, Refusal, failed, internal_body};
+use super::{ANSWER_WITHIN, Accepted, Refusal, agent_id, failed, internal_body};
 use crate::actors::ActorRef;
 use crate::http::auth::Colleague;
 use crate::http::error::ApiError;
@@ -14,7 +14,7 @@ use crate::messages::{
     ActiveAttempt, CallContext, CallError, Declaration, Deregister, DropAttempt, Edge, ForeignBeat, Heartbeat,
     HeartbeatAnswer, Phase, Register, RegistryError,
 };
-use crate::task::{AgentId, AttemptNo, CallId, Capability, Incarnation, InvalidId, StepId, TaskId, TaskKey, Tenant};
+use crate::task::{AttemptNo, CallId, Capability, Incarnation, InvalidId, StepId, TaskId, TaskKey, Tenant};
 use actix_web::{HttpRequest, HttpResponse, web};
 use futures_util::future::BoxFuture;
 use reqwest::Method;
@@ -70,7 +70,7 @@ impl WireDeclaration {
 
     fn declaration(&self) -> Result<Declaration, ApiError> {
         let invalid = |field: &'static str| move |error: InvalidId| ApiError::invalid(field, error.to_string());
-        let agent = AgentId::parse(&self.agent_id).map_err(invalid("agent_id"))?;
+        let agent = agent_id(&self.agent_id)?;
         let capabilities = self.capabilities.iter().map(|name| Capability::parse(name));
         let capabilities: Vec<_> = capabilities.collect::<Result<_, _>>().map_err(invalid("capabilities"))?;
         if capabilities.is_empty() || capabilities.len() > MAX_CAPABILITIES {
@@ -329,7 +329,7 @@ async fn leave(
     port: web::Data<RegisterPort>,
     path: web::Path<String>,
 ) -> Result<HttpResponse, ApiError> {
-    let agent = AgentId::parse(&path).map_err(|error| ApiError::invalid("agent_id", error.to_string()))?;
+    let agent = agent_id(&path)?;
     port.deregister.ask(Deregister(agent), CallContext::default(), ANSWER_WITHIN).await??;
     Ok(HttpResponse::Accepted().json(Accepted::new()))
 }
@@ -343,7 +343,7 @@ async fn beat(
 ) -> Result<HttpResponse, ApiError> {
     let body = internal_body(&site, &request, payload).await?;
     let wire: WireBeat = json(&body)?;
-    let agent = AgentId::parse(&wire.agent_id).map_err(|error| ApiError::invalid("agent_id", error.to_string()))?;
+    let agent = agent_id(&wire.agent_id)?;
     if !(0.0..=1.0).contains(&wire.load) {
         return Err(ApiError::invalid("load", "load must be from 0 to 1"));
     }

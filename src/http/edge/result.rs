@@ -5,7 +5,7 @@ use super::client::{Call, HttpClient, InvalidUrl, Peers};
 use super::keys::{Keys, wire_task};
 use super::outcome::{self, ErrorIn, WireStatus};
 use super::work_wire::Entries;
-use super::{ANSWER_WITHIN, Accepted, Refusal, failed, internal_body};
+use super::{ANSWER_WITHIN, Accepted, Refusal, agent_id, failed, internal_body};
 use crate::actors::ActorRef;
 use crate::http::auth::Colleague;
 use crate::http::error::{ApiError, Envelope};
@@ -13,7 +13,7 @@ use crate::http::request::{concerns, json_error};
 use crate::http::{Site, resource};
 use crate::messages::{CallContext, CallError, Edge, MasterError, Receipt, StepOutcome, StepResult};
 use crate::store::Store;
-use crate::task::{AgentId, AttemptNo, ErrorCode, Failure, Json, StepId, Task, TaskKey};
+use crate::task::{AttemptNo, ErrorCode, Failure, Json, StepId, Task, TaskKey};
 use actix_web::{HttpRequest, HttpResponse, web};
 use futures_util::future::BoxFuture;
 use reqwest::Method;
@@ -151,7 +151,7 @@ async fn take(
     let body = internal_body(&site, &request, payload).await?;
     let wire: ResultIn<'_> = serde_json::from_slice(&body).map_err(|error| json_error(&error))?;
     let step = StepId::parse(&wire.sub_id).map_err(|error| ApiError::invalid("sub_id", error.to_string()))?;
-    let agent = AgentId::parse(&wire.agent_id).map_err(|error| ApiError::invalid("agent_id", error.to_string()))?;
+    let agent = agent_id(&wire.agent_id)?;
     if wire.attempt == Some(0) {
         return Err(ApiError::invalid("attempt", "attempt must be at least 1"));
     }

@@ -49,7 +49,7 @@ pub(in crate::http) async fn submit(
     check_length(request.headers(), api.site.options.max_body_bytes)?;
     let idempotency_key = idempotency_key(&request)?;
     let wished = wished_wait(&request, api.options.max_wait)?;
-    let body = body(payload, &api.site.options).await?;
+    let body = body(payload, api.site.options.max_body_bytes, api.site.options.body_timeout).await?;
     check_depth(&body, api.site.options.max_json_depth)?;
     let submission = objective::parse(&body, &caller.tenant, idempotency_key)?;
     concerns(&request, &submission.key.id);
