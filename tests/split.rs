@@ -32,15 +32,26 @@ async fn check_all(server: &Server, ids: &[String]) {
         let events = server.events(id).await;
         let numbers: Vec<_> = events.iter().map(|(number, ..)| *number).collect();
         assert_eq!(numbers, (1..=events.len() as u64).collect::<Vec<_>>(), "{id}");
-        assert!(events.last().is_some_and(|(_, kind, _)| kind == "task_succeeded"), "{id}: {events:#?}");
+        let log = lines(&events);
+        assert!(events.last().is_some_and(|(_, kind, _)| kind == "task_succeeded"), "{id}:\n{log}");
         let mut counted = BTreeMap::new();
         for (_, kind, data) in &events {
             if kind == "step_succeeded" {
                 *counted.entry(data["sub_id"].to_string()).or_insert(0) += 1;
             }
         }
-        assert_eq!(counted.into_values().collect::<Vec<_>>(), [1; 4], "{id}: {events:#?}");
+        assert_eq!(counted.into_values().collect::<Vec<_>>(), [1; 4], "{id}:\n{log}");
     }
+}
+
+/// A log as a line for each event: what a failure that happens once in a hundred runs must tell.
+fn lines(events: &[(u64, String, Value)]) -> String {
+    let names = ["at", "sub_id", "attempt", "agent_id", "reason", "error", "agent_absent", "until"];
+    let line = |(number, kind, data): &(u64, String, Value)| {
+        let told = names.iter().filter_map(|name| data.get(*name).map(|value| format!(" {name}={value}")));
+        format!("{number} {kind}{}", told.collect::<String>())
+    };
+    events.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 async fn some_have_ended(server: &Server) {

@@ -5,7 +5,7 @@
 mod foreign;
 
 use super::directory::{Connect, Directory};
-use super::patience::patiently;
+use super::patience::{patiently, within};
 use super::{ActorRef, Behaviour, Handle, Reply, Turn};
 use crate::messages::{
     ActiveAttempt, Advance, AgentRecord, CallContext, CallStatus, Declaration, Deregister, DropAttempt, Due, Heartbeat,
@@ -57,7 +57,7 @@ pub struct RegistryParts {
 
 /// How long the gateway may take to confirm a call; no answer is no confirmation.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(2);
-/// How often the store is asked what other masters heard.
+/// How often the store is asked what other masters heard, unless it tells of other agents before.
 const LEARN_EVERY: Duration = Duration::from_secs(1);
 /// Whom this registry heard itself so lately may be missing in what the store says: the record may be on its way.
 const FRESH: Duration = Duration::from_secs(3);
@@ -131,6 +131,8 @@ impl Registry {
 
     fn keep_learning(&mut self, turn: &mut Turn<'_, Self>) {
         let store = self.parts.store.clone();
+        // Listened to before reading: what comes in between is read again.
+        let mut changed = store.agents_changed();
         let read = async move { patiently(store.agents()).await };
         turn.spawn(read, |registry, records, turn| {
             match records {
@@ -139,7 +141,13 @@ impl Registry {
             }
             registry.forget_silent();
             registry.tell_roster(turn);
-            turn.later(LEARN_EVERY, Self::keep_learning);
+            let until_next = async move {
+                let is_closed = matches!(within(LEARN_EVERY, changed.changed()).await, Some(Err(_)));
+                if is_closed {
+                    tokio::time::sleep(LEARN_EVERY).await;
+                }
+            };
+            turn.spawn(until_next, |registry, (), turn| registry.keep_learning(turn));
         });
     }
 
@@ -372,3 +380,6 @@ async fn judge_stall(parts: &RegistryParts, attempt: &ActiveAttempt) {
         let _ = master.tell(Advance { key: attempt.key.clone(), due }, CallContext::default());
     }
 }
+
+#[cfg(test)]
+mod tests;

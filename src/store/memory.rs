@@ -106,6 +106,16 @@ impl MemoryStore {
         })
     }
 
+    /// Likewise with the agents, and wakes whoever listens when it says that they are others.
+    fn roster(&self, work: impl FnOnce(&mut Roster, At) -> bool + Send + 'static) -> StoreFuture<'_, ()> {
+        Box::pin(async move {
+            if self.beside(|beside, now| work(&mut beside.roster, now)).await? {
+                self.watchers.wake_for_agents();
+            }
+            Ok(())
+        })
+    }
+
     fn open(&self) -> Result<(), StoreError> {
         if self.closed.load(Ordering::Acquire) {
             return Err(StoreError::Unavailable("it was closed".into()));
@@ -209,12 +219,16 @@ impl Store for MemoryStore {
     }
 
     fn put_agent(&self, record: AgentRecord, ttl_ms: u64) -> StoreFuture<'_, ()> {
-        self.beside(move |beside, now| beside.roster.put(record, now, now.plus(ttl_ms)))
+        self.roster(move |roster, now| roster.put(record, now, now.plus(ttl_ms)))
     }
 
     fn remove_agent(&self, agent: &AgentId) -> StoreFuture<'_, ()> {
         let agent = agent.clone();
-        self.beside(move |beside, _| beside.roster.remove(&agent))
+        self.roster(move |roster, _| roster.remove(&agent))
+    }
+
+    fn agents_changed(&self) -> watch::Receiver<()> {
+        self.watchers.listen_to_agents()
     }
 
     fn agents(&self) -> StoreFuture<'_, Vec<AgentRecord>> {

@@ -105,6 +105,10 @@ pub trait Store: Send + Sync + 'static {
     /// Forgets an agent.
     fn remove_agent(&self, agent: &AgentId) -> StoreFuture<'_, ()>;
 
+    /// Wakes when an agent was recorded that was not there or otherwise than it had declared itself, or was forgotten; not
+    /// for each beat, and not when a record runs out.
+    fn agents_changed(&self) -> watch::Receiver<()>;
+
     /// The live agents, by name.
     fn agents(&self) -> StoreFuture<'_, Vec<AgentRecord>>;
 

@@ -13,12 +13,15 @@ pub(super) struct Roster {
 }
 
 impl Roster {
-    /// Keeps a record until then.
-    pub fn put(&mut self, record: AgentRecord, now: At, until: At) {
+    /// Keeps a record until then. Answers whether it is of an agent that was not there, or not as it declares itself.
+    pub fn put(&mut self, record: AgentRecord, now: At, until: At) -> bool {
         for capability in &record.declaration.capabilities {
             self.saw(capability.clone(), now);
         }
+        let known = self.agents.get(&record.declaration.agent).filter(|(_, until)| *until > now);
+        let is_news = known.is_none_or(|(known, _)| known.declaration != record.declaration);
         self.agents.insert(record.declaration.agent.clone(), (record, until));
+        is_news
     }
 
     /// Takes a record over from an earlier process, which has seen its capabilities itself.
@@ -32,9 +35,9 @@ impl Roster {
         *seen = at.max(*seen);
     }
 
-    /// Forgets an agent.
-    pub fn remove(&mut self, agent: &AgentId) {
-        self.agents.remove(agent);
+    /// Forgets an agent. Answers whether it was there.
+    pub fn remove(&mut self, agent: &AgentId) -> bool {
+        self.agents.remove(agent).is_some()
     }
 
     /// The agents whose records still count, by name; the others are forgotten.

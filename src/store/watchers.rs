@@ -1,4 +1,5 @@
-//! Who waits for a task's next events. Wake-ups live only in this process; whoever misses one reads from its own cursor.
+//! Who waits for a task's next events, or for other agents. Wake-ups live only in this process; whoever misses one reads
+//! from its own cursor.
 
 use super::Woken;
 use crate::task::TaskKey;
@@ -9,9 +10,12 @@ use tokio::sync::watch;
 /// How many watchers are kept before the first look for those that nobody listens to.
 const SWEEP_AT: usize = 1024;
 
-/// One channel per watched task.
-#[derive(Debug)]
-pub(super) struct Watchers(Mutex<Room>);
+/// One channel per watched task, and one for the agents.
+#[derive(Debug, Default)]
+pub(super) struct Watchers {
+    room: Mutex<Room>,
+    agents: watch::Sender<()>,
+}
 
 #[derive(Debug)]
 struct Room {
@@ -19,16 +23,16 @@ struct Room {
     sweep_at: usize,
 }
 
-impl Default for Watchers {
+impl Default for Room {
     fn default() -> Self {
-        Self(Mutex::new(Room { tasks: HashMap::new(), sweep_at: SWEEP_AT }))
+        Self { tasks: HashMap::new(), sweep_at: SWEEP_AT }
     }
 }
 
 impl Watchers {
     /// Listens to a task, which stands at this version as far as is known.
     pub fn listen(&self, key: &TaskKey, version: u64) -> watch::Receiver<Woken> {
-        let mut room = self.0.lock();
+        let mut room = self.room.lock();
         if let Some(sender) = room.tasks.get(key) {
             return sender.subscribe();
         }
@@ -45,7 +49,7 @@ impl Watchers {
 
     /// Wakes whoever listens to a task; when that is nobody, the channel goes.
     pub fn wake(&self, key: &TaskKey, woken: Woken) {
-        let mut room = self.0.lock();
+        let mut room = self.room.lock();
         let Some(sender) = room.tasks.get(key) else { return };
         if sender.send(woken).is_err() {
             room.tasks.remove(key);
@@ -54,7 +58,7 @@ impl Watchers {
 
     /// Likewise, where whoever listens has not heard of that version yet.
     pub fn wake_to(&self, key: &TaskKey, woken: Woken) {
-        let mut room = self.0.lock();
+        let mut room = self.room.lock();
         let Some(sender) = room.tasks.get(key) else { return };
         if sender.receiver_count() == 0 {
             room.tasks.remove(key);
@@ -69,10 +73,21 @@ impl Watchers {
         });
     }
 
+    /// Listens to who the agents are.
+    pub fn listen_to_agents(&self) -> watch::Receiver<()> {
+        self.agents.subscribe()
+    }
+
+    /// Wakes whoever listens to who the agents are.
+    pub fn wake_for_agents(&self) {
+        self.agents.send_replace(());
+    }
+
     /// Wakes everybody: something may have been missed. What each task is at is not known any more, as it may have become
     /// less.
     pub fn wake_all(&self) {
-        let mut room = self.0.lock();
+        self.wake_for_agents();
+        let mut room = self.room.lock();
         room.tasks.retain(|_, sender| sender.receiver_count() > 0);
         for sender in room.tasks.values() {
             sender.send_modify(|latest| *latest = Woken { version: 0, may_have_ended: true });
@@ -81,7 +96,7 @@ impl Watchers {
 
     /// Tells whoever listens to a task that it is gone: their channel closes.
     pub fn close(&self, key: &TaskKey) {
-        self.0.lock().tasks.remove(key);
+        self.room.lock().tasks.remove(key);
     }
 }
 
@@ -103,12 +118,12 @@ mod tests {
         let watchers = Watchers::default();
         drop(watchers.listen(&key("gone"), 1));
         watchers.wake(&key("gone"), at(2));
-        assert_eq!(watchers.0.lock().tasks.len(), 0);
+        assert_eq!(watchers.room.lock().tasks.len(), 0);
         let kept = watchers.listen(&key("kept"), 1);
         for n in 0..10 * SWEEP_AT {
             drop(watchers.listen(&key(&format!("t{n}")), 1));
         }
-        assert!(watchers.0.lock().tasks.len() <= SWEEP_AT + 1);
+        assert!(watchers.room.lock().tasks.len() <= SWEEP_AT + 1);
         watchers.wake(&key("kept"), at(7));
         assert_eq!(*kept.borrow(), at(7));
     }
@@ -131,6 +146,6 @@ mod tests {
         assert!(one.has_changed().unwrap() && !two.has_changed().unwrap());
         drop(one);
         watchers.wake_to(&key("one"), at(9));
-        assert_eq!(watchers.0.lock().tasks.len(), 1);
+        assert_eq!(watchers.room.lock().tasks.len(), 1);
     }
 }

@@ -136,6 +136,10 @@ impl Store for FaultyStore {
         self.through(Call::Write, self.store.remove_agent(agent))
     }
 
+    fn agents_changed(&self) -> watch::Receiver<()> {
+        self.store.agents_changed()
+    }
+
     fn agents(&self) -> StoreFuture<'_, Vec<AgentRecord>> {
         self.through(Call::Read, self.store.agents())
     }

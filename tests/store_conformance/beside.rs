@@ -47,6 +47,31 @@ pub async fn a_new_record_replaces_the_old(Subject { store, clock, .. }: Subject
     assert_eq!(store.agents().await, Ok(vec![new]));
 }
 
+pub async fn other_agents_are_told_of(Subject { store, clock, .. }: Subject) {
+    let mut changed = store.agents_changed();
+    let ann = record("ann", &["analyze"], Some("http://a"), clock.now());
+    store.put_agent(ann.clone(), 5_000).await.unwrap();
+    changed.changed().await.unwrap();
+    // A beat is no news, and an agent that is not there does not go: the next word is of the last change.
+    let mut changed = store.agents_changed();
+    store
+        .put_agent(AgentRecord { last_heartbeat: clock.now().plus(1), load: 0.75, ..ann.clone() }, 5_000)
+        .await
+        .unwrap();
+    store.remove_agent(&agent("nobody")).await.unwrap();
+    assert!(!changed.has_changed().unwrap());
+    let mut other = ann.clone();
+    other.declaration.capabilities.push(capability("paint"));
+    store.put_agent(other.clone(), 5_000).await.unwrap();
+    changed.changed().await.unwrap();
+    // Silent until its record ran out, and back.
+    clock.advance(5_000);
+    store.put_agent(other, 5_000).await.unwrap();
+    changed.changed().await.unwrap();
+    store.remove_agent(&agent("ann")).await.unwrap();
+    changed.changed().await.unwrap();
+}
+
 pub async fn context_is_per_tenant(Subject { store, .. }: Subject) {
     let (one, two) = (Tenant::trusted("one"), Tenant::trusted("two"));
     let value = |text: &str| Json::from_text(text.into()).unwrap();

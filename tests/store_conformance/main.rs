@@ -51,7 +51,8 @@ for_every_store! {
         a_closed_store_says_so;
     due: a_queue_has_an_order, a_claimed_step_leaves_the_queue, timers_are_claimed, cleared_timers_never_fire,
         leases_run_out, renewed_leases_stand, leases_that_are_gone_are_answered, an_agents_death_ends_its_leases;
-    beside: agents_live_as_long_as_they_beat, a_new_record_replaces_the_old, context_is_per_tenant, traces_keep_their_order;
+    beside: agents_live_as_long_as_they_beat, a_new_record_replaces_the_old, other_agents_are_told_of,
+        context_is_per_tenant, traces_keep_their_order;
     ledger: a_reservation_is_all_or_nothing, the_same_call_twice_is_once, an_unsettled_reservation_is_spent,
         a_late_settlement_corrects, large_numbers_come_back, no_limit_is_ever_passed;
     retention: old_tasks_go_and_open_ones_never_do, the_newest_stay, one_tenants_tasks_go_alone,

@@ -32,6 +32,9 @@ fn processes_hear_of_each_other() {
         let task = take(&one, "t1", 1).await;
         wake.wait_for(|woken| woken.version == task.version).await.unwrap();
         assert_eq!(two.load(&key("t1")).await, Ok(Some(task.clone())));
+        let mut changed = two.agents_changed();
+        one.put_agent(record("ann", &["analyze"], Some("http://a"), one.now()), 5_000).await.unwrap();
+        changed.changed().await.unwrap();
         // One of them lost sight of the other's doing: it sees that, and decides anew.
         let stale = next(&task, Input::Cancel("enough".into()), &fleet(1), two.now()).unwrap();
         let task = feed(&one, &task, succeeded(step("t1", 1)), 1).await;

@@ -1,5 +1,5 @@
-//! What happens to tasks anywhere, as every process hears of it: one connection reads a short feed that each commit adds a
-//! line to, and wakes who waits here. Whatever may have been missed wakes everybody, who then read from their own cursors.
+//! What happens to tasks and agents anywhere, as every process hears of it: one connection reads a short feed that each
+//! commit adds a line to, and wakes who waits here. Whatever may have been missed wakes everybody, who then read from their own cursors.
 
 use super::link::{Link, jittered};
 use super::reply::Reply;
@@ -127,12 +127,10 @@ impl Feed {
                 self.watchers.wake_all();
             }
             self.cursor = line.number;
-            match line.version {
-                Some(version) => {
-                    let woken = Woken { version, may_have_ended: line.may_have_ended };
-                    self.watchers.wake_to(&line.key, woken);
-                }
-                None => self.watchers.close(&line.key),
+            match line.news {
+                News::Task(key, woken) => self.watchers.wake_to(&key, woken),
+                News::TaskGone(key) => self.watchers.close(&key),
+                News::Agents => self.watchers.wake_for_agents(),
             }
         }
         Ok(())
@@ -149,12 +147,19 @@ impl Feed {
     }
 }
 
-/// One line: a task has a new version, or is gone.
+/// One line.
 struct Line {
     number: u64,
-    key: TaskKey,
-    version: Option<u64>,
-    may_have_ended: bool,
+    news: News,
+}
+
+enum News {
+    /// A task has a new version.
+    Task(TaskKey, Woken),
+    /// There is no such task any more.
+    TaskGone(TaskKey),
+    /// An agent came, went, or is another than before.
+    Agents,
 }
 
 impl Line {
@@ -167,6 +172,7 @@ impl Line {
         while !fields.is_empty() {
             let (name, value) = (fields.text()?, fields.text()?);
             match name.as_str() {
+                "a" => return Ok(Self { number, news: News::Agents }),
                 "t" => tenant = value,
                 "i" => task = value,
                 "v" => version = value.parse().ok(),
@@ -175,6 +181,10 @@ impl Line {
             }
         }
         let key = TaskKey { tenant: Tenant::trusted(tenant), id: TaskId::trusted(task) };
-        Ok(Self { number, key, version, may_have_ended })
+        let news = match version {
+            Some(version) => News::Task(key, Woken { version, may_have_ended }),
+            None => News::TaskGone(key),
+        };
+        Ok(Self { number, news })
     }
 }

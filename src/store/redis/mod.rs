@@ -176,6 +176,10 @@ impl Store for RedisStore {
         Box::pin(self.set(self.call(&script::REMOVE_AGENT).arg(agent.as_str()).arg(goodbye), Again::Yes))
     }
 
+    fn agents_changed(&self) -> watch::Receiver<()> {
+        self.watchers.listen_to_agents()
+    }
+
     fn agents(&self) -> StoreFuture<'_, Vec<AgentRecord>> {
         Box::pin(self.agents_now())
     }

@@ -14,13 +14,17 @@ use std::sync::Arc;
 impl RedisStore {
     pub(super) async fn put_agent_now(&self, record: AgentRecord, ttl_ms: u64) -> Result<(), StoreError> {
         let declaration = &record.declaration;
-        let text = serde_json::to_string(&record).map_err(|error| {
+        let unwritten = |error: serde_json::Error| {
             StoreError::Corrupt(format!("agent {} has no stored form ({error})", declaration.agent).into())
-        })?;
+        };
+        let text = serde_json::to_string(&record).map_err(unwritten)?;
+        // A part of the record, word for word.
+        let declared = serde_json::to_string(declaration).map_err(unwritten)?;
         let call = self
             .call(&script::PUT_AGENT)
             .arg(declaration.agent.as_str())
             .arg(text)
+            .arg(declared)
             .arg(ttl_ms)
             .arg(u8::from(declaration.foreign))
             .arg(u8::from(self.options.predecessor_keys))

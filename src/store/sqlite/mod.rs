@@ -355,14 +355,24 @@ impl Store for SqliteStore {
         let written = record.clone();
         let todo = move |desk: &mut Desk<'_>| put_agent(desk, &written, ttl_ms);
         Box::pin(self.write_then(todo, move |shared, now| {
-            shared.roster.lock().put(record, now, now.plus(ttl_ms));
+            if shared.roster.lock().put(record, now, now.plus(ttl_ms)) {
+                shared.watchers.wake_for_agents();
+            }
         }))
     }
 
     fn remove_agent(&self, agent: &AgentId) -> StoreFuture<'_, ()> {
         let (agent, forgotten) = (agent.clone(), agent.clone());
         let todo = move |desk: &mut Desk<'_>| forget_agent(desk, &agent);
-        Box::pin(self.write_then(todo, move |shared, _| shared.roster.lock().remove(&forgotten)))
+        Box::pin(self.write_then(todo, move |shared, _| {
+            if shared.roster.lock().remove(&forgotten) {
+                shared.watchers.wake_for_agents();
+            }
+        }))
+    }
+
+    fn agents_changed(&self) -> watch::Receiver<()> {
+        self.shared.watchers.listen_to_agents()
     }
 
     fn agents(&self) -> StoreFuture<'_, Vec<AgentRecord>> {

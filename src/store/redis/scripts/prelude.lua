@@ -118,15 +118,19 @@ local function among_ended(id, ordinal)
   return string.format('%016.0f', ordinal) .. id
 end
 
--- Who waits for a task's events is woken by every process's reader of this feed. Its numbers have no gaps, so that a
--- reader that was left behind knows.
+-- Who waits for a task's events, or for other agents, is woken by every process's reader of this feed. Its numbers have
+-- no gaps, so that a reader that was left behind knows.
+local function feed(line)
+  local number = decimal(redis.call('INCR', key('fed')))
+  redis.call('XADD', key('feed'), 'MAXLEN', '~', 10000, number .. '-0', unpack(line))
+end
+
 local function tell(tenant, id, version, is_open)
   local line = { 't', tenant, 'i', id, 'v', version }
   if is_open then
     line[7], line[8] = 'o', '1'
   end
-  local number = decimal(redis.call('INCR', key('fed')))
-  redis.call('XADD', key('feed'), 'MAXLEN', '~', 10000, number .. '-0', unpack(line))
+  feed(line)
 end
 
 local function opened()

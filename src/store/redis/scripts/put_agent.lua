@@ -1,5 +1,11 @@
--- Keeps an agent's record.
-local agent, record, until_then, foreign, listed = arg(), arg(), decimal(now_ms + number()), arg() == '1', arg() == '1'
+-- Keeps an agent's record, and tells of an agent that was not there, or not as it declares itself.
+local agent, record, declared, until_then = arg(), arg(), arg(), decimal(now_ms + number())
+local foreign, listed = arg() == '1', arg() == '1'
+local known = redis.call('HGET', key('agents'), agent)
+local stood = tonumber(redis.call('ZSCORE', key('agents:until'), agent) or '0') > now_ms
+if not known or not stood or not string.find(known, declared, 1, true) then
+  feed({ 'a', agent })
+end
 redis.call('HSET', key('agents'), agent, record)
 redis.call('ZADD', key('agents:until'), until_then, agent)
 redis.call(foreign and 'SADD' or 'SREM', key('agents:foreign'), agent)

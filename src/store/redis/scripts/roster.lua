@@ -15,9 +15,12 @@ local function unlist(agent)
 end
 
 local function forget(agent, goodbye)
-  if redis.call('HDEL', key('agents'), agent) == 1 and goodbye ~= '' then
-    unlist(agent)
-    redis.pcall('PUBLISH', 'agent_events', goodbye)
+  if redis.call('HDEL', key('agents'), agent) == 1 then
+    feed({ 'a', agent })
+    if goodbye ~= '' then
+      unlist(agent)
+      redis.pcall('PUBLISH', 'agent_events', goodbye)
+    end
   end
   redis.call('ZREM', key('agents:until'), agent)
   redis.call('SREM', key('agents:foreign'), agent)
