@@ -109,7 +109,7 @@ impl Mock {
 
     /// Answers the call of this number as the settings say.
     pub(crate) async fn answer_numbered(&self, call: &Generate, number: u64) -> Result<Generated, ModelError> {
-        let latency = self.settings.script.latency(&call.capability).unwrap_or(self.settings.latency);
+        let latency = self.settings.script.latency(&call.capability, number).unwrap_or(self.settings.latency);
         if !latency.is_zero() {
             tokio::time::sleep(latency).await;
         }

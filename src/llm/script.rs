@@ -3,15 +3,16 @@
 //!
 //! ```text
 //! script     = [ rule *( "," rule ) ]
-//! rule       = capability ":" ( fault [ "@" N ] | "latency=" duration )
+//! rule       = capability ":" ( fault | "latency=" duration [ ".." duration ] ) [ "@" N ]
 //! capability = "*" | a capability's name, without "," and ":"
 //! fault      = "error" | "fatal" | "malformed" | "broken" | "panic" | "hang"
-//! N          = a whole number from 1: every N-th call has the fault; without "@N" every call has it
+//! N          = a whole number from 1: the rule is for every N-th call; without "@N" for every call
 //! duration   = "50ms", "4m", "1h 30m"
 //! ```
 //!
 //! Calls are counted per capability from 1, also for the rules of `*`. Of several rules that fit a call, those that
-//! name the capability go before those of `*`, and earlier ones before later ones; one fault and one latency apply.
+//! name the capability go before those of `*`, and earlier ones before later ones; one fault and one latency apply. A
+//! latency of two durations is one between them, which depends on the call's number alone.
 
 use crate::task::Capability;
 use serde::{Deserialize, Deserializer};
@@ -56,8 +57,9 @@ impl Fault {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Action {
-    Fault(Fault, NonZeroU64),
-    Latency(Duration),
+    Fault(Fault),
+    /// From the one to the other; mostly the same.
+    Latency(Duration, Duration),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +67,8 @@ struct Rule {
     /// None is `*`.
     capability: Option<Capability>,
     action: Action,
+    /// It is for every so-many-th call.
+    every: NonZeroU64,
 }
 
 /// A parsed script. Its `Display` form parses to the same script.
@@ -74,24 +78,33 @@ pub struct Script(Vec<Rule>);
 impl Script {
     /// The fault of a capability's n-th call, counted from 1.
     pub fn fault(&self, capability: &Capability, call: u64) -> Option<Fault> {
-        self.rules_for(capability).find_map(|rule| match rule.action {
-            Action::Fault(fault, every) if call.is_multiple_of(every.get()) => Some(fault),
-            _ => None,
+        self.rules_for(capability, call).find_map(|rule| match rule.action {
+            Action::Fault(fault) => Some(fault),
+            Action::Latency(..) => None,
         })
     }
 
-    /// How long a capability's calls take, where the script says so.
-    pub fn latency(&self, capability: &Capability) -> Option<Duration> {
-        self.rules_for(capability).find_map(|rule| match rule.action {
-            Action::Latency(latency) => Some(latency),
-            Action::Fault(..) => None,
+    /// How long a capability's n-th call takes, counted from 1, where the script says so.
+    pub fn latency(&self, capability: &Capability, call: u64) -> Option<Duration> {
+        self.rules_for(capability, call).find_map(|rule| match rule.action {
+            Action::Latency(from, to) => Some(from + to.saturating_sub(from).mul_f64(share(call))),
+            Action::Fault(_) => None,
         })
     }
 
-    fn rules_for(&self, capability: &Capability) -> impl Iterator<Item = &Rule> {
+    fn rules_for(&self, capability: &Capability, call: u64) -> impl Iterator<Item = &Rule> {
         let named = self.0.iter().filter(move |rule| rule.capability.as_ref() == Some(capability));
-        named.chain(self.0.iter().filter(|rule| rule.capability.is_none()))
+        let rules = named.chain(self.0.iter().filter(|rule| rule.capability.is_none()));
+        rules.filter(move |rule| call.is_multiple_of(rule.every.get()))
     }
+}
+
+/// A number from 0 to 1 for a call, spread evenly and the same each time: the fractional part of multiples of the golden
+/// ratio (Weyl's equidistribution).
+fn share(call: u64) -> f64 {
+    const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+    // The upper 32 bits, which a float holds exactly.
+    f64::from((call.wrapping_mul(GOLDEN) >> 32) as u32) / f64::from(u32::MAX)
 }
 
 /// Why a text is not a script: which rule, and what may stand there.
@@ -141,7 +154,7 @@ pub enum ScriptError {
 
 fn allowed() -> String {
     let faults: Vec<_> = Fault::ALL.iter().map(|fault| fault.word()).collect();
-    format!("{} and latency=DURATION", faults.join(", "))
+    format!("{} and latency=DURATION or latency=DURATION..DURATION", faults.join(", "))
 }
 
 impl FromStr for Script {
@@ -166,25 +179,27 @@ fn parse_rule(rule: &str) -> Result<Rule, ScriptError> {
                 .map_err(|error| ScriptError::Capability { rule: rule.into(), why: error.to_string() })?,
         ),
     };
-    Ok(Rule { capability, action: parse_action(rule, action.trim())? })
+    let (action, count) = action.split_once('@').unwrap_or((action, "1"));
+    let every = count.trim().parse();
+    let every = every.map_err(|_| ScriptError::Count { rule: rule.into(), count: count.trim().into() });
+    Ok(Rule { capability, action: parse_action(rule, action.trim())?, every: every? })
 }
 
 fn parse_action(rule: &str, action: &str) -> Result<Action, ScriptError> {
     if let Some(("latency", text)) = action.split_once('=').map(|(word, text)| (word.trim_end(), text)) {
-        return humantime::parse_duration(text.trim()).map(Action::Latency).map_err(|error| ScriptError::Duration {
-            rule: rule.into(),
-            duration: text.trim().into(),
-            why: error.to_string(),
-        });
+        let (from, to) = text.split_once("..").unwrap_or((text, text));
+        return Ok(Action::Latency(parse_duration(rule, from.trim())?, parse_duration(rule, to.trim())?));
     }
-    let (word, count) = action.split_once('@').unwrap_or((action, "1"));
-    let Some(fault) = Fault::ALL.into_iter().find(|fault| fault.word() == word.trim()) else {
-        return Err(ScriptError::Action { rule: rule.into(), word: word.trim().into() });
-    };
-    match count.trim().parse() {
-        Ok(every) => Ok(Action::Fault(fault, every)),
-        Err(_) => Err(ScriptError::Count { rule: rule.into(), count: count.trim().into() }),
-    }
+    let fault = Fault::ALL.into_iter().find(|fault| fault.word() == action);
+    fault.map(Action::Fault).ok_or_else(|| ScriptError::Action { rule: rule.into(), word: action.into() })
+}
+
+fn parse_duration(rule: &str, text: &str) -> Result<Duration, ScriptError> {
+    humantime::parse_duration(text).map_err(|error| ScriptError::Duration {
+        rule: rule.into(),
+        duration: text.into(),
+        why: error.to_string(),
+    })
 }
 
 impl fmt::Display for Script {
@@ -193,9 +208,13 @@ impl fmt::Display for Script {
             let comma = if index == 0 { "" } else { "," };
             write!(f, "{comma}{}:", rule.capability.as_ref().map_or("*", Capability::as_str))?;
             match rule.action {
-                Action::Fault(fault, every) => write!(f, "{}@{every}", fault.word())?,
-                Action::Latency(latency) => write!(f, "latency={}", humantime::format_duration(latency))?,
+                Action::Fault(fault) => write!(f, "{}", fault.word())?,
+                Action::Latency(from, to) if from == to => write!(f, "latency={}", humantime::format_duration(from))?,
+                Action::Latency(from, to) => {
+                    write!(f, "latency={}..{}", humantime::format_duration(from), humantime::format_duration(to))?;
+                }
             }
+            write!(f, "@{}", rule.every)?;
         }
         Ok(())
     }
@@ -230,8 +249,20 @@ mod tests {
         let script: Script = "*:hang@2,*:latency=1s,a:fatal@2,a:broken@2,a:latency=4m".parse().unwrap();
         assert_eq!(script.fault(&capability("a"), 2), Some(Fault::Fatal));
         assert_eq!(script.fault(&capability("b"), 2), Some(Fault::Hang));
-        assert_eq!(script.latency(&capability("a")), Some(Duration::from_secs(240)));
-        assert_eq!(script.latency(&capability("b")), Some(Duration::from_secs(1)));
+        assert_eq!(script.latency(&capability("a"), 1), Some(Duration::from_secs(240)));
+        assert_eq!(script.latency(&capability("b"), 1), Some(Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn latencies_may_vary_and_be_for_some_calls_only() {
+        let script: Script = "*:latency=30s@200,*:latency=20ms..200ms".parse().unwrap();
+        let of = |call| script.latency(&capability("a"), call).unwrap();
+        assert_eq!((of(200), of(400)), (Duration::from_secs(30), Duration::from_secs(30)));
+        let usual: Vec<_> = (1..200).map(of).collect();
+        assert!(usual.iter().all(|one| (Duration::from_millis(20)..=Duration::from_millis(200)).contains(one)));
+        let long = usual.iter().filter(|one| **one > Duration::from_millis(110)).count();
+        assert!((90..110).contains(&long), "{long} of 199 in the upper half");
+        assert_eq!(usual, (1..200).map(of).collect::<Vec<_>>());
     }
 
     #[test]
@@ -240,7 +271,7 @@ mod tests {
         assert_eq!(
             error("a:panic@3,evaluate:eror@5"),
             "mock script: \"eror\" in \"evaluate:eror@5\" is unknown; allowed are error, fatal, malformed, broken, \
-             panic, hang and latency=DURATION"
+             panic, hang and latency=DURATION or latency=DURATION..DURATION"
         );
         assert!(error("panic@3").contains("\"panic@3\" has no \":\""));
         assert!(error("a:panic@0").contains("\"0\" in \"a:panic@0\""));
@@ -257,7 +288,8 @@ mod tests {
         ) {
             let rules: Vec<_> = rules.into_iter().map(|(name, action, n)| match Fault::ALL.get(action) {
                 Some(fault) => format!("{name}:{}@{n}", fault.word()),
-                None => format!("{name}:latency={n}ms"),
+                None if n % 2 == 0 => format!("{name}:latency={n}ms"),
+                None => format!("{name}:latency={n}ms..{}ms@{n}", 2 * n),
             }).collect();
             let script: Script = rules.join(",").parse().unwrap();
             prop_assert_eq!(script.to_string().parse::<Script>().unwrap(), script);
