@@ -211,6 +211,7 @@ impl Callboard {
             directory: directory.clone(),
             connect,
             master: links.advance.clone(),
+            dispatcher: links.due_now.clone(),
             gateway: links.call_status.clone(),
             heartbeat_ttl_ms: ms(settings.heartbeat_ttl),
             stall_timeout_ms: ms(settings.stall_timeout),
@@ -248,6 +249,7 @@ impl Callboard {
         staff.joined(&roster).await?;
         let dispatcher = start_dispatcher(&tree, &store, &master);
         let _ = links.dispatcher.set(dispatcher.actor_ref());
+        let _ = links.due_now.set(dispatcher.actor_ref());
 
         let site = Arc::new(listener::site(settings, &tree, &counters));
         let readiness = site.readiness().clone();
@@ -352,6 +354,7 @@ impl Callboard {
 #[derive(Default)]
 struct Links {
     dispatcher: Arc<OnceLock<ActorRef<crate::messages::SlotsFree>>>,
+    due_now: Arc<OnceLock<ActorRef<crate::messages::DueNow>>>,
     advance: Arc<OnceLock<ActorRef<crate::messages::Advance>>>,
     call_status: Arc<OnceLock<ActorRef<crate::messages::CallStatus>>>,
     unreachable: Arc<OnceLock<ActorRef<crate::messages::Unreachable>>>,

@@ -195,6 +195,26 @@ async fn a_killed_master_costs_no_task() {
     check_all(split.master(), &ids).await;
 }
 
+#[tokio::test]
+async fn a_killed_workers_steps_go_on_elsewhere_at_once() {
+    // Silence would be noticed ten minutes later only.
+    let shape = Shape::default().setting("provider", "mock").setting("mock_script", "evaluate:hang@1");
+    let mut split =
+        shape.setting("heartbeat_ttl", "10m").masters(2).workers(&["analyze", "retrieve", "evaluate"]).start().await;
+    split.master().post("/task", &json!({"task_id": "held", "objective": "why?"})).await;
+    let is_running = |body: &Value, attempt: u64| {
+        let step = &body["steps"][2];
+        step["status"] == "running" && step["attempts"].as_array().map(Vec::len) == usize::try_from(attempt).ok()
+    };
+    split.master().until("/task/held", |_, body| is_running(body, 1)).await;
+    split.add_worker("evaluate");
+    split.until_joined(4).await;
+    split.workers.remove(2).kill();
+    let task = split.master().until("/task/held", |_, body| is_running(body, 2)).await;
+    assert_eq!((&task["steps"][2]["losses"], &task["steps"][2]["failures"]), (&json!(1), &json!(0)), "{task:#}");
+    split.master().delete("/task/held").await;
+}
+
 #[test]
 fn the_distributed_demo_gives_the_answer_of_the_one_in_one_process() {
     let answer = |args: &[&str]| {

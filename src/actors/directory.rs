@@ -2,7 +2,7 @@
 //! work looks here and cannot tell one from the other.
 
 use super::{ActorRef, Node};
-use crate::messages::{Declaration, DropAttempt, Probe, Work};
+use crate::messages::{Declaration, DropAttempt, Knock, Probe, Watch, Work};
 use crate::task::AgentId;
 use parking_lot::RwLock;
 use std::collections::BTreeMap;
@@ -15,8 +15,19 @@ pub struct AgentLines {
     pub work: ActorRef<Work>,
     /// For taking it back.
     pub drop_attempt: ActorRef<DropAttempt>,
-    /// For asking whether it is there; none for an agent of this process.
-    pub probe: Option<ActorRef<Probe>>,
+    /// For finding out whether it is there; none for an agent of this process.
+    pub far: Option<FarLines>,
+}
+
+/// How it is found out whether an agent of another process is there.
+#[derive(Debug, Clone)]
+pub struct FarLines {
+    /// For asking it.
+    pub probe: ActorRef<Probe>,
+    /// For hearing when its process ends.
+    pub watch: ActorRef<Watch>,
+    /// For asking its machine.
+    pub knock: ActorRef<Knock>,
 }
 
 /// Makes lines to agents in other processes.

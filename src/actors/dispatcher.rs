@@ -3,7 +3,7 @@
 
 use super::patience::patiently;
 use super::{ActorRef, Behaviour, Handle, Reply, Turn};
-use crate::messages::{Advance, CallContext, Due, MasterError, QueueDepths, Receipt, SlotsFree};
+use crate::messages::{Advance, CallContext, Due, DueNow, MasterError, QueueDepths, Receipt, SlotsFree};
 use crate::store::{Store, StoreError};
 use crate::task::{Capability, Loss, StepId, TaskKey};
 use futures_util::future::join_all;
@@ -144,6 +144,20 @@ impl Handle<SlotsFree> for Dispatcher {
     fn handle(&mut self, message: SlotsFree, _: CallContext, reply: Reply<SlotsFree>, turn: &mut Turn<'_, Self>) {
         reply.send(());
         self.serve(message.capability, message.free, turn);
+    }
+}
+
+impl Handle<DueNow> for Dispatcher {
+    fn handle(&mut self, _: DueNow, _: CallContext, reply: Reply<DueNow>, turn: &mut Turn<'_, Self>) {
+        let parts = self.parts.clone();
+        // Beside the rounds: what is due is claimed, so that two at once do nothing twice. What this one cannot read, the
+        // next round finds.
+        turn.spawn(async move { sweep(&parts).await }, |_, swept, _| {
+            if let Err(error) = swept {
+                tracing::debug!(%error, "what fell due just now waits for the next round");
+            }
+            reply.send(());
+        });
     }
 }
 

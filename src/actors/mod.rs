@@ -42,7 +42,7 @@ mod watchdog;
 pub use actor_ref::{ActorRef, Reply};
 pub use agent::{AgentActor, AgentParts, Duties};
 pub use behaviour::{Behaviour, Handle, Turn};
-pub use directory::{AgentLines, Connect, Directory};
+pub use directory::{AgentLines, Connect, Directory, FarLines};
 pub use dispatcher::{Dispatcher, DispatcherParts};
 pub use gateway::{Gateway, GatewayParts};
 pub use master::{Master, MasterOptions, MasterParts};

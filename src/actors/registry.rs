@@ -3,13 +3,14 @@
 //! about a task.
 
 mod foreign;
+mod watching;
 
 use super::directory::{Connect, Directory};
 use super::patience::{patiently, within};
 use super::{ActorRef, Behaviour, Handle, Reply, Turn};
 use crate::messages::{
-    ActiveAttempt, Advance, AgentRecord, CallContext, CallStatus, Declaration, Deregister, DropAttempt, Due, Heartbeat,
-    HeartbeatAnswer, Phase, Register, RegistryError, Unreachable,
+    ActiveAttempt, Advance, AgentRecord, CallContext, CallStatus, Declaration, Deregister, DropAttempt, Due, DueNow,
+    Heartbeat, HeartbeatAnswer, Phase, Register, RegistryError,
 };
 use crate::store::{Store, StoreError};
 use crate::task::{AgentId, At, Capability, Incarnation, Lease, Loss, TaskKey};
@@ -19,6 +20,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
+use watching::Watches;
 
 /// The live agents by name, as the masters see them.
 pub type Roster = BTreeMap<AgentId, RosterEntry>;
@@ -47,6 +49,8 @@ pub struct RegistryParts {
     pub connect: Arc<dyn Connect>,
     /// Who is told of attempts that stall. Set once the node has started it.
     pub master: Arc<OnceLock<ActorRef<Advance>>>,
+    /// Who is told that leases have ended before their time. Set once the node has started it.
+    pub dispatcher: Arc<OnceLock<ActorRef<DueNow>>>,
     /// Who confirms model calls. Set once the node has started it.
     pub gateway: Arc<OnceLock<ActorRef<CallStatus>>>,
     /// How long a heartbeat counts, in milliseconds.
@@ -67,6 +71,7 @@ pub struct Registry {
     parts: RegistryParts,
     agents: BTreeMap<AgentId, Alive>,
     strangers: Strangers,
+    watches: Watches,
     /// Until the store was read once, the roster holds that the life before this one told: a crash must not empty it.
     has_learned: bool,
 }
@@ -87,7 +92,7 @@ impl Registry {
     /// A new life. It knows nobody until it has read the store; agents that are not there are told to register again.
     pub fn create(parts: RegistryParts) -> Self {
         let strangers = Strangers::new(parts.heartbeat_ttl_ms);
-        Self { parts, agents: BTreeMap::new(), strangers, has_learned: false }
+        Self { parts, agents: BTreeMap::new(), strangers, watches: Watches::default(), has_learned: false }
     }
 
     fn ttl(&self) -> Duration {
@@ -102,6 +107,7 @@ impl Registry {
         for node in self.parts.directory.follow(declared, &*self.parts.connect) {
             turn.spawn(async move { node.retired().await }, |_, (), _| {});
         }
+        self.watch_the_far(turn);
         let entry = |alive: &Alive| RosterEntry {
             incarnation: alive.declaration.incarnation.clone(),
             capabilities: alive.declaration.capabilities.clone(),
@@ -310,26 +316,6 @@ impl Handle<Heartbeat> for Registry {
             registry.tell_roster(turn);
             let drop = |gone: Vec<_>| gone.into_iter().map(dropped).collect();
             reply.send(gone.map(|gone| HeartbeatAnswer { drop: drop(gone), known }).map_err(unavailable));
-        });
-    }
-}
-
-impl Handle<Unreachable> for Registry {
-    fn handle(&mut self, message: Unreachable, _: CallContext, reply: Reply<Unreachable>, turn: &mut Turn<'_, Self>) {
-        let Unreachable { agent, incarnation } = message;
-        reply.send(());
-        let known = self.agents.get_mut(&agent).filter(|alive| alive.declaration.incarnation == incarnation);
-        let Some(alive) = known.filter(|alive| alive.unreachable_since.is_none()) else { return };
-        alive.unreachable_since = Some(Instant::now());
-        tracing::warn!(agent = %agent, "nobody listens where an agent was reached: it gets no work until it is heard");
-        self.tell_roster(turn);
-        // Its process is gone, and with it whatever it held.
-        let store = self.parts.store.clone();
-        let expired = async move { patiently(store.expire_leases_of(&agent, &incarnation)).await };
-        turn.spawn(expired, |_, expired, _| {
-            if let Err(error) = expired {
-                tracing::warn!(%error, "the leases of an agent that is gone could not be ended; they run out");
-            }
         });
     }
 }

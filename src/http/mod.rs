@@ -189,7 +189,7 @@ fn configure(config: &mut web::ServiceConfig, services: &Services) {
         config.app_data(web::Data::from(port.clone())).configure(edge::configure_dispatch);
     }
     if let Some(port) = &services.worker {
-        config.app_data(web::Data::from(port.clone())).configure(edge::configure_work);
+        config.app_data(web::Data::from(port.clone())).configure(edge::configure_work).configure(edge::configure_watch);
     }
     if let Some(port) = &services.gateway {
         config.app_data(web::Data::from(port.clone())).configure(edge::configure_generate);

@@ -94,6 +94,37 @@ impl Message for Probe {
     type Reply = ();
 }
 
+/// Say when your process ends. Answered when the connection has ended, in whatever way; it says nothing of why.
+#[derive(Debug, Clone, Copy)]
+pub struct Watch;
+
+impl Message for Watch {
+    const NAME: &'static str = "watch";
+    const LANE: Lane = Lane::Control;
+    type Reply = ();
+}
+
+/// Does anything listen where you are reached? Asks the machine there, not the process.
+#[derive(Debug, Clone, Copy)]
+pub struct Knock;
+
+impl Message for Knock {
+    const NAME: &'static str = "knock";
+    const LANE: Lane = Lane::Control;
+    type Reply = Presence;
+}
+
+/// What a knock finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// Something listens.
+    Listens,
+    /// The machine says that nothing does: the process is gone.
+    Refuses,
+    /// Nobody says anything: a slow network, a machine that is gone, a name that has no address just now.
+    Unknown,
+}
+
 /// Take no more work. The answer is how many attempts are still here: running, or with a result not yet taken.
 #[derive(Debug, Clone, Copy)]
 pub struct Drain {

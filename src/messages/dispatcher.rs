@@ -17,3 +17,13 @@ impl Message for SlotsFree {
     const LANE: Lane = Lane::Control;
     type Reply = ();
 }
+
+/// Something has fallen due just now that nobody could foresee: look at once.
+#[derive(Debug, Clone, Copy)]
+pub struct DueNow;
+
+impl Message for DueNow {
+    const NAME: &'static str = "due_now";
+    const LANE: Lane = Lane::Control;
+    type Reply = ();
+}

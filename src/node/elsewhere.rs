@@ -3,7 +3,7 @@
 
 use super::sign::{Sign, SignedEdge};
 use super::{ROOT_RESTARTS, StartError};
-use crate::actors::{ActorRef, AgentLines, Connect, Node, Place, Proxy, Spec, Tree, supervise};
+use crate::actors::{ActorRef, AgentLines, Connect, FarLines, Node, Place, Proxy, Spec, Tree, supervise};
 use crate::http::{
     ColleagueUrl, GenerateEdge, HttpClient, InvalidUrl, Keys, Networks, RegisterEdge, ResultEdge, WorkEdge,
 };
@@ -115,8 +115,8 @@ impl Connect for FarAgents {
         };
         let spec = Spec::new(agent.as_str(), move || Proxy::create(edge.clone()));
         let proxy = supervise(&self.group, spec.bounds(AGENT_BOUNDS.0, AGENT_BOUNDS.1));
-        let lines =
-            AgentLines { work: proxy.actor_ref(), drop_attempt: proxy.actor_ref(), probe: Some(proxy.actor_ref()) };
+        let far = FarLines { probe: proxy.actor_ref(), watch: proxy.actor_ref(), knock: proxy.actor_ref() };
+        let lines = AgentLines { work: proxy.actor_ref(), drop_attempt: proxy.actor_ref(), far: Some(far) };
         Some((Arc::new(lines), proxy.node().clone()))
     }
 }

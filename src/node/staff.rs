@@ -139,7 +139,7 @@ impl Staff {
         let bounds = (member.slots.saturating_mul(4).max(256), member.slots.saturating_mul(4).max(256));
         let spec = Spec::new(member.id.as_str(), move || AgentActor::create(parts.clone()));
         let actor = supervise(&self.group, spec.bounds(bounds.0, bounds.1).place(self.place.clone()));
-        let lines = Arc::new(AgentLines { work: actor.actor_ref(), drop_attempt: actor.actor_ref(), probe: None });
+        let lines = Arc::new(AgentLines { work: actor.actor_ref(), drop_attempt: actor.actor_ref(), far: None });
         self.directory.enter(member.id.clone(), lines.clone());
         let post = Post {
             duties: told,

@@ -91,7 +91,7 @@ impl Registry {
         let foreign = self.agents.iter().filter(|(agent, alive)| alive.declaration.foreign && is_silent(agent));
         for (agent, _) in foreign {
             let lines = self.parts.directory.find(agent);
-            let Some(probe) = lines.and_then(|lines| lines.probe.clone()) else { continue };
+            let Some(probe) = lines.and_then(|lines| Some(lines.far.as_ref()?.probe.clone())) else { continue };
             let agent = agent.clone();
             let asked = probe.ask(Probe, CallContext::default(), PROBE_TIMEOUT);
             turn.spawn(asked, move |registry, answer, turn| {

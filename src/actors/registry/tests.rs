@@ -1,31 +1,109 @@
 //! What a registry learns, and when: on paused time, over a store that another process's registry writes to.
 
 use super::*;
-use crate::actors::{AgentLines, Node, Proxy, Restarts, Spec, Tree, supervise};
-use crate::messages::{CallError, Edge, Message};
+use crate::actors::{AgentLines, FarLines, Node, Proxy, Restarts, Root, Spec, Tree, supervise};
+use crate::messages::{CallError, Edge, Knock, Message, Presence, Probe, Watch, Work};
 use crate::store::MemoryStore;
 use crate::testkit::TestClock;
 use futures_util::future::BoxFuture;
 
-/// A way to an agent that nothing is sent to.
-struct Unused;
+/// Another process, as the way to it shows it: it can be watched until it ends, and its machine says what a knock finds.
+#[derive(Clone)]
+struct Elsewhere {
+    is_there: watch::Receiver<bool>,
+    presence: Presence,
+}
 
-impl<M: Message> Edge<M> for Unused {
+impl<M: Message> Edge<M> for Elsewhere
+where
+    Self: Answers<M>,
+{
     fn call(&self, _: M, _: CallContext) -> BoxFuture<'static, Result<M::Reply, CallError>> {
-        Box::pin(async { Err(CallError::Unavailable) })
+        self.clone().answer()
     }
 }
 
-struct Anywhere(Tree);
+trait Answers<M: Message> {
+    fn answer(self) -> BoxFuture<'static, Result<M::Reply, CallError>>;
+}
 
-impl Connect for Anywhere {
+macro_rules! never_asked {
+    ($($message:ty),+) => {
+        $(impl Answers<$message> for Elsewhere {
+            fn answer(self) -> BoxFuture<'static, Result<<$message as Message>::Reply, CallError>> {
+                Box::pin(async { Err(CallError::Unavailable) })
+            }
+        })+
+    };
+}
+
+never_asked!(Work, DropAttempt, Probe);
+
+impl Answers<Watch> for Elsewhere {
+    fn answer(mut self) -> BoxFuture<'static, Result<(), CallError>> {
+        Box::pin(async move {
+            let _ = self.is_there.wait_for(|is_there| !is_there).await;
+            Err(CallError::Crashed)
+        })
+    }
+}
+
+impl Answers<Knock> for Elsewhere {
+    fn answer(self) -> BoxFuture<'static, Result<Presence, CallError>> {
+        Box::pin(async move { Ok(if *self.is_there.borrow() { Presence::Listens } else { self.presence }) })
+    }
+}
+
+/// Makes ways to one process.
+struct Ways(Tree, Elsewhere);
+
+impl Connect for Ways {
     fn connect(&self, declaration: &Declaration, _: &str) -> Option<(Arc<AgentLines>, Node)> {
-        let spec = Spec::new(declaration.agent.as_str(), || Proxy::create(Arc::new(Unused)));
+        let edge = Arc::new(self.1.clone());
+        let spec = Spec::new(declaration.agent.as_str(), move || Proxy::create(edge.clone()));
         let proxy = supervise(&self.0.root(), spec);
-        let lines = AgentLines { work: proxy.actor_ref(), drop_attempt: proxy.actor_ref(), probe: None };
+        let far = FarLines { probe: proxy.actor_ref(), watch: proxy.actor_ref(), knock: proxy.actor_ref() };
+        let lines = AgentLines { work: proxy.actor_ref(), drop_attempt: proxy.actor_ref(), far: Some(far) };
         Some((Arc::new(lines), proxy.node().clone()))
     }
 }
+
+/// A registry over a store, and what it tells of.
+struct Office {
+    store: Arc<dyn Store>,
+    roster: watch::Receiver<Arc<Roster>>,
+    /// Whether the process elsewhere is there.
+    is_there: watch::Sender<bool>,
+    _root: Root,
+}
+
+impl Office {
+    fn open(presence: Presence) -> Self {
+        let (tree, root) = Tree::new(Restarts::NONE);
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new(Arc::new(TestClock::default())));
+        let (told, roster) = watch::channel(Arc::default());
+        let (is_there, there) = watch::channel(true);
+        let parts = RegistryParts {
+            store: store.clone(),
+            roster: Arc::new(told),
+            directory: Directory::default(),
+            connect: Arc::new(Ways(tree.clone(), Elsewhere { is_there: there, presence })),
+            master: Arc::default(),
+            dispatcher: Arc::default(),
+            gateway: Arc::default(),
+            heartbeat_ttl_ms: TTL_MS,
+            stall_timeout_ms: 60_000,
+        };
+        supervise(&tree.root(), Spec::new("registry", move || Registry::create(parts.clone())));
+        Self { store, roster, is_there, _root: root }
+    }
+
+    async fn until(&mut self, is_wanted: impl FnMut(&Arc<Roster>) -> bool) {
+        self.roster.wait_for(is_wanted).await.unwrap();
+    }
+}
+
+const TTL_MS: u64 = 60_000;
 
 fn finalizer(store: &dyn Store) -> AgentRecord {
     let declaration = Declaration {
@@ -45,27 +123,38 @@ fn finalizer(store: &dyn Store) -> AgentRecord {
 #[actix::test]
 async fn who_joins_or_leaves_at_another_master_is_known_at_once() {
     tokio::time::pause();
-    let (tree, _root) = Tree::new(Restarts::NONE);
-    let store: Arc<dyn Store> = Arc::new(MemoryStore::new(Arc::new(TestClock::default())));
-    let (told, mut roster) = watch::channel(Arc::default());
-    let parts = RegistryParts {
-        store: store.clone(),
-        roster: Arc::new(told),
-        directory: Directory::default(),
-        connect: Arc::new(Anywhere(tree.clone())),
-        master: Arc::default(),
-        gateway: Arc::default(),
-        heartbeat_ttl_ms: 60_000,
-        stall_timeout_ms: 60_000,
-    };
-    let _registry = supervise(&tree.root(), Spec::new("registry", move || Registry::create(parts.clone())));
+    let mut office = Office::open(Presence::Listens);
     // It has read the store and rests.
     tokio::time::sleep(LEARN_EVERY / 10).await;
     let begun = Instant::now();
-    let record = finalizer(&*store);
-    store.put_agent(record.clone(), 60_000).await.unwrap();
-    roster.wait_for(|roster| roster.contains_key(&record.declaration.agent)).await.unwrap();
-    store.remove_agent(&record.declaration.agent).await.unwrap();
-    roster.wait_for(|roster| roster.is_empty()).await.unwrap();
+    let record = finalizer(&*office.store);
+    office.store.put_agent(record.clone(), TTL_MS).await.unwrap();
+    office.until(|roster| roster.contains_key(&record.declaration.agent)).await;
+    office.store.remove_agent(&record.declaration.agent).await.unwrap();
+    office.until(|roster| roster.is_empty()).await;
     assert_eq!(begun.elapsed(), Duration::ZERO, "not when the store is next asked anyway");
+}
+
+#[actix::test]
+async fn a_process_that_ends_without_a_word_is_gone_when_its_machine_says_so() {
+    tokio::time::pause();
+    for (presence, is_gone) in [(Presence::Refuses, true), (Presence::Unknown, false)] {
+        let mut office = Office::open(presence);
+        let record = finalizer(&*office.store);
+        office.store.put_agent(record.clone(), TTL_MS).await.unwrap();
+        office.until(|roster| !roster.is_empty()).await;
+        let begun = Instant::now();
+        office.is_there.send_replace(false);
+        let emptied = tokio::time::timeout(Duration::from_secs(10), office.until(|roster| roster.is_empty())).await;
+        assert_eq!(emptied.is_ok(), is_gone, "{presence:?}");
+        if is_gone {
+            assert_eq!(begun.elapsed(), Duration::ZERO);
+            // A sign of life, heard by whichever master, and it is there again.
+            office.is_there.send_replace(true);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            let beat = AgentRecord { last_heartbeat: office.store.now().plus(1), ..record };
+            office.store.put_agent(beat, TTL_MS).await.unwrap();
+            office.until(|roster| !roster.is_empty()).await;
+        }
+    }
 }

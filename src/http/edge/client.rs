@@ -117,6 +117,18 @@ impl HttpClient {
         Err(CallError::Unavailable)
     }
 
+    /// Connects to where the first of the peers is, and does no more.
+    pub(super) async fn knock(&self, peers: &Peers) -> io::Result<()> {
+        let place = peers.places.first().ok_or(io::ErrorKind::InvalidInput)?;
+        let host = place.base.host_str().ok_or(io::ErrorKind::InvalidInput)?;
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let port = place.base.port_or_known_default().ok_or(io::ErrorKind::InvalidInput)?;
+        let is_allowed = |ip| self.networks.as_ref().is_none_or(|networks| networks.check(ip).is_ok());
+        let found: Vec<_> = tokio::net::lookup_host((host, port)).await?.collect();
+        let allowed: Vec<_> = found.into_iter().filter(|address| is_allowed(address.ip())).collect();
+        tokio::net::TcpStream::connect(&*allowed).await.map(drop)
+    }
+
     async fn send_to(&self, place: &Place, call: &Call) -> Result<Answered, CallError> {
         let url = place.base.join(&call.path).map_err(|_| CallError::Rejected)?;
         let client = self.client(place).ok_or(CallError::Rejected)?;
@@ -162,20 +174,15 @@ async fn read(request: RequestBuilder) -> Result<Answered, CallError> {
     Ok(Answered { status, retry_after_s: retry_after, body })
 }
 
-/// What it means that there is no answer. Only a refused connection says that nobody is there; one that broke off had
-/// somebody at its other end, who may have done what was asked.
+/// What it means that there is no answer. Without a connection nothing was sent; one that broke off had somebody at its
+/// other end, who may have done what was asked.
 fn no_answer(error: &reqwest::Error) -> CallError {
     let kind = io_kind(error);
     tracing::debug!(?kind, connecting = error.is_connect(), timeout = error.is_timeout(), "a call got no answer");
-    if error.is_timeout() {
+    if error.is_connect() {
+        CallError::Unavailable
+    } else if error.is_timeout() {
         CallError::Timeout
-    } else if error.is_connect() {
-        match kind {
-            Some(io::ErrorKind::TimedOut | io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable) => {
-                CallError::Timeout
-            }
-            _ => CallError::Unavailable,
-        }
     } else if error.is_builder() {
         CallError::Rejected
     } else {

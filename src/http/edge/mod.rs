@@ -7,6 +7,7 @@
 //! | `register` | agents join, live and leave: `POST /register`, `DELETE /register/{id}`, `POST /heartbeat` |
 //! | `work` | a step to an agent, and its taking back: `POST /work`, `DELETE /work/{task}/{step}` |
 //! | `work_wire` | the form of a step's work |
+//! | `watch` | that a process is there: `GET /watch` |
 //! | `result` | what came out: `POST /result` |
 //! | `outcome` | the form of what came out |
 //! | `generate` | a model call: `POST`, `GET` and `DELETE /generate` |
@@ -23,6 +24,7 @@ mod networks;
 mod outcome;
 mod register;
 mod result;
+mod watch;
 mod work;
 mod work_wire;
 
@@ -39,6 +41,7 @@ pub(super) use dispatch::configure as configure_dispatch;
 pub(super) use generate::configure as configure_generate;
 pub(super) use register::configure as configure_register;
 pub(super) use result::configure as configure_result;
+pub(super) use watch::configure as configure_watch;
 pub(super) use work::configure as configure_work;
 
 use super::Site;

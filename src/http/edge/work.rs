@@ -52,11 +52,16 @@ impl WorkEdge {
         let reader = if reads_stages { Reader::Stages } else { Reader::Foreign };
         Ok(Self { client, peers: Arc::new(peers), keys, agent, reader, is_allowed })
     }
+
+    /// How it is gone there, and whether it may be.
+    pub(super) fn way(&self) -> (HttpClient, Arc<Peers>, bool) {
+        (self.client.clone(), self.peers.clone(), self.is_allowed)
+    }
 }
 
 impl Edge<Work> for WorkEdge {
     fn call(&self, work: Work, context: CallContext) -> BoxFuture<'static, Result<WorkReply, CallError>> {
-        let (client, peers, is_allowed) = (self.client.clone(), self.peers.clone(), self.is_allowed);
+        let (client, peers, is_allowed) = self.way();
         self.keys.note(&work.key);
         let call = Call::new(Method::POST, "work", &context).json(&WorkOut::of(&work, context.priority, self.reader));
         let call = call.map(|call| {
@@ -92,7 +97,7 @@ impl Edge<Work> for WorkEdge {
 
 impl Edge<DropAttempt> for WorkEdge {
     fn call(&self, dropped: DropAttempt, context: CallContext) -> BoxFuture<'static, Result<(), CallError>> {
-        let (client, peers, is_allowed) = (self.client.clone(), self.peers.clone(), self.is_allowed);
+        let (client, peers, is_allowed) = self.way();
         let task = escaped(wire_task(&dropped.key, &dropped.step));
         let path = format!("work/{task}/{}?attempt={}", escaped(dropped.step.as_str()), dropped.attempt);
         let call = Call::new(Method::DELETE, path, &context).header(headers::AGENT, self.agent.as_str());
@@ -109,7 +114,7 @@ impl Edge<DropAttempt> for WorkEdge {
 
 impl Edge<Probe> for WorkEdge {
     fn call(&self, _: Probe, context: CallContext) -> BoxFuture<'static, Result<(), CallError>> {
-        let (client, peers, is_allowed) = (self.client.clone(), self.peers.clone(), self.is_allowed);
+        let (client, peers, is_allowed) = self.way();
         let call = Call::new(Method::GET, "health", &context);
         Box::pin(async move {
             if !is_allowed {
