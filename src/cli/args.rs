@@ -196,7 +196,8 @@ pub enum Via {
 #[command(after_help = "\
 Runs whole four-step tasks in a closed loop and reads every answer back by its task's id. The store is a fresh sqlite
 file in a temporary folder; --store memory:, sqlite:PATH (a path that does not exist yet) or redis://HOST (a server
-of which nobody else has need: what is written stays there, under a prefix of its own) choose another. The provider is mock and --slots equals --concurrency unless given. The log goes to standard error as in `serve`.
+of which nobody else has need: what is written stays there, under a prefix of its own) choose another. The provider
+is mock and --slots equals --concurrency unless given. The log goes to standard error as in `serve`.
 
 Examples:
   callboard bench --tasks 2000 --concurrency 64 2>/dev/null
