@@ -247,7 +247,7 @@ impl Callboard {
         staff.employ(&team.members);
         // Whatever an earlier process left behind is looked at only when there is somebody to take it.
         staff.joined(&roster).await?;
-        let dispatcher = start_dispatcher(&tree, &store, &master);
+        let dispatcher = start_dispatcher(&tree, &store, &master, ms(settings.heartbeat_ttl));
         let _ = links.dispatcher.set(dispatcher.actor_ref());
         let _ = links.due_now.set(dispatcher.actor_ref());
 
@@ -390,8 +390,18 @@ fn start_registry(parts: RegistryParts, tree: &Tree) -> Address<Registry> {
     supervise(&tree.root(), Spec::new("registry", move || Registry::create(parts.clone())).bounds(1024, 4096))
 }
 
-fn start_dispatcher(tree: &Tree, store: &Arc<dyn Store>, master: &Address<Master>) -> Address<Dispatcher> {
-    let parts = DispatcherParts { store: store.clone(), master: master.actor_ref(), estimate: master.actor_ref() };
+fn start_dispatcher(
+    tree: &Tree,
+    store: &Arc<dyn Store>,
+    master: &Address<Master>,
+    heartbeat_ttl_ms: u64,
+) -> Address<Dispatcher> {
+    let parts = DispatcherParts {
+        store: store.clone(),
+        master: master.actor_ref(),
+        estimate: master.actor_ref(),
+        heartbeat_ttl_ms,
+    };
     supervise(&tree.root(), Spec::new("dispatcher", move || Dispatcher::create(parts.clone())).bounds(64, 4096))
 }
 

@@ -7,8 +7,8 @@ mod think;
 use super::{ActorRef, Behaviour, Handle, Reply, TaskEnd, TaskSet, Turn, spawn_task};
 use crate::agents::{Agent, AgentError};
 use crate::messages::{
-    ActiveAttempt, CallContext, Declaration, Drain, DropAttempt, Generate, Heartbeat, HeartbeatAnswer, Perform,
-    Register, StepOutcome, StepResult, Work, WorkReply,
+    ActiveAttempt, CallContext, CallError, Declaration, Drain, DropAttempt, Generate, Heartbeat, HeartbeatAnswer,
+    Perform, Register, StepOutcome, StepResult, Work, WorkReply,
 };
 use crate::task::{AgentId, Capability, ErrorCode, Failure, Incarnation, Json, Loss};
 use foldhash::{HashMap, HashMapExt as _};
@@ -59,8 +59,13 @@ pub struct Duties {
 
 /// An accepted attempt is in a heartbeat within this time.
 const FIRST_BEAT: Duration = Duration::from_millis(800);
-/// How long the registry may take to answer.
+/// How long the registry may take to answer one who joins.
 const REGISTRY_TIMEOUT: Duration = Duration::from_secs(15);
+/// What of a heartbeat's lifetime may pass before its answer is given up, and it is sent once more, where there are
+/// several masters to the next: beats are a third apart, so both tries are over before the next.
+const BEAT_PATIENCE: u32 = 6;
+/// A heartbeat that was not taken is sent again after so long, not when the next is due.
+const BEAT_AGAIN: Duration = Duration::from_secs(1);
 /// The first and the longest pause between tries at joining.
 const JOIN_PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// The largest output that is taken, in bytes.
@@ -144,7 +149,7 @@ impl AgentActor {
         self.steps.insert(attempt.clone(), child.abort_handle());
         self.attempts.insert(attempt.clone(), progress);
         turn.spawn(child, move |actor, outcome, turn| actor.ended(attempt, outcome, turn));
-        self.beat_soon(turn);
+        self.beat_within(FIRST_BEAT, turn);
     }
 
     /// Answers on the spot once the attempt has ended; whoever gives up drops it. Of two who wait for the same attempt the
@@ -249,9 +254,9 @@ impl AgentActor {
         });
     }
 
-    fn beat_soon(&mut self, turn: &mut Turn<'_, Self>) {
+    fn beat_within(&mut self, delay: Duration, turn: &mut Turn<'_, Self>) {
         if !std::mem::replace(&mut self.beat_is_due, true) {
-            turn.later(FIRST_BEAT, |actor, turn| {
+            turn.later(delay, |actor, turn| {
                 actor.beat_is_due = false;
                 // What ended meanwhile needs no word.
                 if !actor.attempts.is_empty() {
@@ -271,7 +276,17 @@ impl AgentActor {
         let load = self.steps.len() as f64 / f64::from(self.slots().max(1));
         let beat =
             Heartbeat { agent: self.id().clone(), incarnation: self.incarnation.clone(), load: load.min(1.0), active };
-        let answered = self.parts.heartbeat.ask(beat, CallContext::default(), REGISTRY_TIMEOUT);
+        let heartbeat = self.parts.heartbeat.clone();
+        let patience = Duration::from_millis(self.parts.heartbeat_ttl_ms) / BEAT_PATIENCE;
+        let answered = async move {
+            match heartbeat.ask(beat.clone(), CallContext::default(), patience).await {
+                // A master that stands still keeps its connections; what a beat does may be done twice.
+                Err(CallError::Timeout | CallError::Crashed) => {
+                    heartbeat.ask(beat, CallContext::default(), patience).await
+                }
+                answer => answer,
+            }
+        };
         turn.spawn(answered, |actor, answer, turn| match answer {
             Ok(Ok(HeartbeatAnswer { drop, known })) => {
                 for attempt in drop {
@@ -281,8 +296,14 @@ impl AgentActor {
                     actor.join(JOIN_PAUSES.0, turn);
                 }
             }
-            Ok(Err(error)) => tracing::warn!(agent = %actor.id(), %error, "a heartbeat was not taken"),
-            Err(error) => tracing::warn!(agent = %actor.id(), %error, "a heartbeat got no answer"),
+            Ok(Err(error)) => {
+                tracing::warn!(agent = %actor.id(), %error, "a heartbeat was not taken");
+                actor.beat_within(BEAT_AGAIN, turn);
+            }
+            Err(error) => {
+                tracing::warn!(agent = %actor.id(), %error, "a heartbeat got no answer");
+                actor.beat_within(BEAT_AGAIN, turn);
+            }
         });
     }
 

@@ -2,6 +2,7 @@
 //! and lost leases to the master; it never decides, and whatever it misses it finds again on its next round.
 
 use super::patience::patiently;
+use super::vigil::Vigil;
 use super::{ActorRef, Behaviour, Handle, Reply, Turn};
 use crate::messages::{Advance, CallContext, Due, DueNow, MasterError, QueueDepths, Receipt, SlotsFree};
 use crate::store::{Store, StoreError};
@@ -20,6 +21,8 @@ pub struct DispatcherParts {
     pub master: ActorRef<Advance>,
     /// Who keeps the estimate of what waits.
     pub estimate: ActorRef<QueueDepths>,
+    /// How long a heartbeat counts, in milliseconds.
+    pub heartbeat_ttl_ms: u64,
 }
 
 /// How often timers and leases are looked at: the grain of every back-off.
@@ -40,6 +43,7 @@ pub struct Dispatcher {
     serving: HashMap<Capability, Option<u32>>,
     /// Steps that the master is being asked about.
     claiming: HashSet<(TaskKey, StepId)>,
+    vigil: Vigil,
 }
 
 // === impl Dispatcher ===
@@ -47,18 +51,22 @@ pub struct Dispatcher {
 impl Dispatcher {
     /// A new life; it finds everything in the store.
     pub fn create(parts: DispatcherParts) -> Self {
-        Self { parts, serving: HashMap::new(), claiming: HashSet::new() }
+        let vigil = Vigil::new(parts.heartbeat_ttl_ms);
+        Self { parts, serving: HashMap::new(), claiming: HashSet::new(), vigil }
     }
 
     // === Timers and leases ===
 
     fn sweep(&mut self, turn: &mut Turn<'_, Self>) {
         let parts = self.parts.clone();
-        turn.spawn(async move { sweep(&parts).await }, |dispatcher, swept, turn| match swept {
+        let before = self.vigil;
+        let ends_leases = self.vigil.begin(parts.store.now());
+        turn.spawn(async move { sweep(&parts, ends_leases).await }, move |dispatcher, swept, turn| match swept {
             // A full batch means that more is due.
             Ok(count) if count >= BATCH => turn.defer(Self::sweep),
             Ok(_) => dispatcher.sweep_later(turn),
             Err(error) => {
+                dispatcher.vigil.failed(before);
                 tracing::warn!(%error, "due timers and leases could not be read");
                 dispatcher.sweep_later(turn);
             }
@@ -150,9 +158,10 @@ impl Handle<SlotsFree> for Dispatcher {
 impl Handle<DueNow> for Dispatcher {
     fn handle(&mut self, _: DueNow, _: CallContext, reply: Reply<DueNow>, turn: &mut Turn<'_, Self>) {
         let parts = self.parts.clone();
+        let ends_leases = self.vigil.counts_silence(parts.store.now());
         // Beside the rounds: what is due is claimed, so that two at once do nothing twice. What this one cannot read, the
         // next round finds.
-        turn.spawn(async move { sweep(&parts).await }, |_, swept, _| {
+        turn.spawn(async move { sweep(&parts, ends_leases).await }, |_, swept, _| {
             if let Err(error) = swept {
                 tracing::debug!(%error, "what fell due just now waits for the next round");
             }
@@ -163,9 +172,12 @@ impl Handle<DueNow> for Dispatcher {
 
 // === The rounds ===
 
-/// One round over timers and leases; answers how many were due.
-async fn sweep(parts: &DispatcherParts) -> Result<usize, StoreError> {
-    let leases = patiently(parts.store.expired_leases(BATCH, CLAIM_MS)).await?.due;
+/// One round over timers and, where they are to be ended, leases; answers how many were due.
+async fn sweep(parts: &DispatcherParts, ends_leases: bool) -> Result<usize, StoreError> {
+    let leases = match ends_leases {
+        true => patiently(parts.store.expired_leases(BATCH, CLAIM_MS)).await?.due,
+        false => Vec::new(),
+    };
     let timers = patiently(parts.store.due_timers(BATCH, CLAIM_MS)).await?.due;
     let count = leases.len().max(timers.len());
     let lost = leases.into_iter().map(|(key, lease)| (key, Due::Lost(lease.step, lease.attempt, Loss::LeaseExpired)));

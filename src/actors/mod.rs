@@ -20,6 +20,7 @@
 //! | `directory` | where each agent is reached |
 //! | `proxy` | stands for an actor in another process |
 //! | `patience` | how long they wait for the store |
+//! | `vigil` | when silence means death |
 
 mod actor_ref;
 mod agent;
@@ -37,6 +38,7 @@ mod status;
 mod supervise;
 mod tasks;
 mod tree;
+mod vigil;
 mod watchdog;
 
 pub use actor_ref::{ActorRef, Reply};

@@ -7,6 +7,7 @@ mod watching;
 
 use super::directory::{Connect, Directory};
 use super::patience::{patiently, within};
+use super::vigil::Vigil;
 use super::{ActorRef, Behaviour, Handle, Reply, Turn};
 use crate::messages::{
     ActiveAttempt, Advance, AgentRecord, CallContext, CallStatus, Declaration, Deregister, DropAttempt, Due, DueNow,
@@ -72,6 +73,7 @@ pub struct Registry {
     agents: BTreeMap<AgentId, Alive>,
     strangers: Strangers,
     watches: Watches,
+    vigil: Vigil,
     /// Until the store was read once, the roster holds that the life before this one told: a crash must not empty it.
     has_learned: bool,
 }
@@ -92,7 +94,8 @@ impl Registry {
     /// A new life. It knows nobody until it has read the store; agents that are not there are told to register again.
     pub fn create(parts: RegistryParts) -> Self {
         let strangers = Strangers::new(parts.heartbeat_ttl_ms);
-        Self { parts, agents: BTreeMap::new(), strangers, watches: Watches::default(), has_learned: false }
+        let vigil = Vigil::new(parts.heartbeat_ttl_ms);
+        Self { parts, agents: BTreeMap::new(), strangers, watches: Watches::default(), vigil, has_learned: false }
     }
 
     fn ttl(&self) -> Duration {
@@ -143,9 +146,9 @@ impl Registry {
         turn.spawn(read, |registry, records, turn| {
             match records {
                 Ok(records) => registry.learn(records, turn),
+                // Nobody is forgotten meanwhile: what other masters hear cannot be known.
                 Err(error) => tracing::debug!(%error, "the agents could not be read from the store"),
             }
-            registry.forget_silent();
             registry.tell_roster(turn);
             let until_next = async move {
                 let is_closed = matches!(within(LEARN_EVERY, changed.changed()).await, Some(Err(_)));
@@ -159,17 +162,22 @@ impl Registry {
 
     fn learn(&mut self, records: Vec<AgentRecord>, turn: &mut Turn<'_, Self>) {
         self.has_learned = true;
+        let now = self.parts.store.now();
+        let counts_silence = self.vigil.begin(now);
+        if counts_silence {
+            // Whoever fell silent is no more, and must not be recorded again as one that the store has lost.
+            self.forget_silent();
+        }
         if records.is_empty() && self.agents.values().any(|alive| alive.heard_here.is_some()) {
             return self.record_again(turn);
         }
-        let now = self.parts.store.now();
         let names: std::collections::BTreeSet<_> =
             records.iter().map(|record| record.declaration.agent.clone()).collect();
         for record in records {
             self.learn_of(record, now);
         }
         let is_fresh = |alive: &Alive| alive.heard_here.is_some_and(|heard| heard.elapsed() < FRESH);
-        self.agents.retain(|agent, alive| names.contains(agent) || is_fresh(alive));
+        self.agents.retain(|agent, alive| names.contains(agent) || is_fresh(alive) || !counts_silence);
     }
 
     fn learn_of(&mut self, record: AgentRecord, now: At) {
@@ -194,17 +202,35 @@ impl Registry {
         }
     }
 
-    /// The store has lost all its agents: those that were heard here are recorded again.
+    /// The store has lost all its agents: those that were heard here are recorded again, as of when they were heard.
     fn record_again(&mut self, turn: &mut Turn<'_, Self>) {
-        for alive in self.agents.values().filter(|alive| alive.heard_here.is_some()) {
-            let record = record(&alive.declaration, self.parts.store.now(), 0.0, 0);
-            let (store, ttl_ms) = (self.parts.store.clone(), self.parts.heartbeat_ttl_ms);
+        let reached = self.agents.values().filter(|alive| alive.unreachable_since.is_none());
+        for (alive, heard) in reached.filter_map(|alive| Some((alive, alive.heard_here?))) {
+            let age_ms = u64::try_from(heard.elapsed().as_millis()).unwrap_or(u64::MAX);
+            if age_ms >= self.parts.heartbeat_ttl_ms {
+                continue;
+            }
+            let last_heartbeat = At(self.parts.store.now().0.saturating_sub(age_ms));
+            let record = record(&alive.declaration, last_heartbeat, 0.0, 0);
+            let (store, ttl_ms) = (self.parts.store.clone(), self.parts.heartbeat_ttl_ms - age_ms);
             turn.spawn(async move { patiently(store.put_agent(record, ttl_ms)).await }, |_, put, _| {
                 if let Err(error) = put {
                     tracing::debug!(%error, "an agent could not be recorded again");
                 }
             });
         }
+    }
+
+    /// Writes down for the other masters that an agent was heard.
+    fn keep_record(&self, declaration: &Declaration, beat: &Heartbeat, turn: &mut Turn<'_, Self>) {
+        let active = u32::try_from(beat.active.len()).unwrap_or(u32::MAX);
+        let record = record(declaration, self.parts.store.now(), beat.load, active);
+        let (store, ttl_ms) = (self.parts.store.clone(), self.parts.heartbeat_ttl_ms);
+        turn.spawn(async move { patiently(store.put_agent(record, ttl_ms)).await }, |_, put, _| {
+            if let Err(error) = put {
+                tracing::warn!(%error, "an agent's record could not be written");
+            }
+        });
     }
 
     fn forget_silent(&mut self) {
@@ -290,28 +316,28 @@ impl Handle<Heartbeat> for Registry {
         });
         self.look_into_stalls(&beat.active, turn);
         let parts = self.parts.clone();
+        let asked = beat.clone();
         let renewed = async move {
             // The leases first, and whatever becomes of the rest: what lives must not be ended because a record of it
             // could not be written, nor because its agent has signed off and finishes what it has.
-            let gone = patiently(parts.store.renew(leases(&beat), parts.heartbeat_ttl_ms)).await;
+            let gone = patiently(parts.store.renew(leases(&asked), parts.heartbeat_ttl_ms)).await;
             let declaration = match declaration {
                 Some(declaration) => Some(declaration),
                 // It may have joined at another master a moment ago.
-                None => recorded(&*parts.store, &beat).await,
+                None => recorded(&*parts.store, &asked).await,
             };
-            if let Some(declaration) = &declaration {
-                let active = u32::try_from(beat.active.len()).unwrap_or(u32::MAX);
-                let record = record(declaration, parts.store.now(), beat.load, active);
-                if let Err(error) = patiently(parts.store.put_agent(record, parts.heartbeat_ttl_ms)).await {
-                    tracing::warn!(agent = %beat.agent, %error, "an agent's record could not be written");
-                }
-            }
             (gone, declaration)
         };
+        let was_known = self.agents.contains_key(&beat.agent);
         turn.spawn(renewed, move |registry, (gone, declaration), turn| {
             let known = declaration.is_some();
-            if let Some(declaration) = declaration.filter(|known| !registry.agents.contains_key(&known.agent)) {
-                registry.heard(declaration);
+            // One that has signed off meanwhile stays away.
+            let stays = !was_known || registry.agents.contains_key(&beat.agent);
+            if let Some(declaration) = declaration.filter(|_| stays) {
+                registry.keep_record(&declaration, &beat, turn);
+                if !was_known {
+                    registry.heard(declaration);
+                }
             }
             registry.tell_roster(turn);
             let drop = |gone: Vec<_>| gone.into_iter().map(dropped).collect();

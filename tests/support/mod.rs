@@ -50,6 +50,11 @@ impl Server {
         Self::spawn(command)
     }
 
+    /// The same, with its log in a file.
+    pub fn of_saying(command: Command, log: File) -> Self {
+        Self::spawn_saying(command, log.into())
+    }
+
     fn spawn(command: Command) -> Self {
         Self::spawn_saying(command, Stdio::null())
     }

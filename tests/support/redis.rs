@@ -295,8 +295,8 @@ impl Subscription {
     }
 }
 
-/// A port that nobody has just now.
-fn free_port() -> u16 {
+/// A port that nobody has just now, and that the system gives to nobody by itself.
+pub fn free_port() -> u16 {
     loop {
         let port = fastrand::u16(PORTS);
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {

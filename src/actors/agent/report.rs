@@ -6,8 +6,8 @@ use crate::messages::{CallContext, CallError, DropAttempt, MasterError, StepOutc
 use crate::task::{AgentId, Loss};
 use std::time::Duration;
 
-/// How long the master may take over one result.
-const RESULT_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long the master may take over one result before it is told again, where there are several to the next.
+const RESULT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The first and the longest pause between tries.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
 /// Tries in all: some ten minutes.

@@ -124,10 +124,12 @@ impl Master {
             }
             let leases: Vec<_> = master.accepted.drain().collect();
             let (store, ttl_ms) = (master.parts.store.clone(), master.parts.options.heartbeat_ttl_ms);
-            let renewed = async move { patiently(store.renew(leases, ttl_ms)).await };
-            turn.spawn(renewed, |_, renewed, _| {
+            let renewed = async move { (patiently(store.renew(leases.clone(), ttl_ms)).await, leases) };
+            turn.spawn(renewed, |master, (renewed, leases), _| {
                 if let Err(error) = renewed {
-                    tracing::warn!(%error, "leases could not be renewed; the agents' heartbeats will");
+                    tracing::warn!(%error, "leases could not be renewed, and will be tried again");
+                    // What has ended meanwhile is answered as gone, and that is all.
+                    master.accepted.extend(leases);
                 }
             });
         });

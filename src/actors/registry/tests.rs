@@ -1,7 +1,7 @@
 //! What a registry learns, and when: on paused time, over a store that another process's registry writes to.
 
 use super::*;
-use crate::actors::{AgentLines, FarLines, Node, Proxy, Restarts, Root, Spec, Tree, supervise};
+use crate::actors::{Address, AgentLines, FarLines, Node, Proxy, Restarts, Root, Spec, Tree, supervise};
 use crate::messages::{CallError, Edge, Knock, Message, Presence, Probe, Watch, Work};
 use crate::store::MemoryStore;
 use crate::testkit::TestClock;
@@ -74,13 +74,16 @@ struct Office {
     roster: watch::Receiver<Arc<Roster>>,
     /// Whether the process elsewhere is there.
     is_there: watch::Sender<bool>,
+    registry: Address<Registry>,
+    clock: Arc<TestClock>,
     _root: Root,
 }
 
 impl Office {
     fn open(presence: Presence) -> Self {
         let (tree, root) = Tree::new(Restarts::NONE);
-        let store: Arc<dyn Store> = Arc::new(MemoryStore::new(Arc::new(TestClock::default())));
+        let clock = Arc::new(TestClock::default());
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new(clock.clone()));
         let (told, roster) = watch::channel(Arc::default());
         let (is_there, there) = watch::channel(true);
         let parts = RegistryParts {
@@ -94,8 +97,25 @@ impl Office {
             heartbeat_ttl_ms: TTL_MS,
             stall_timeout_ms: 60_000,
         };
-        supervise(&tree.root(), Spec::new("registry", move || Registry::create(parts.clone())));
-        Self { store, roster, is_there, _root: root }
+        let registry = supervise(&tree.root(), Spec::new("registry", move || Registry::create(parts.clone())));
+        Self { store, roster, is_there, registry, clock, _root: root }
+    }
+
+    async fn joins(&self, declaration: Declaration) {
+        let joined = self.registry.actor_ref().ask(Register(declaration), CallContext::default(), LEARN_EVERY);
+        joined.await.unwrap().unwrap();
+    }
+
+    /// So many seconds pass, for the store and for the process.
+    async fn pass(&self, seconds: u64) {
+        for _ in 0..seconds {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            self.clock.advance(1_000);
+        }
+    }
+
+    fn knows(&self) -> usize {
+        self.roster.borrow().len()
     }
 
     async fn until(&mut self, is_wanted: impl FnMut(&Arc<Roster>) -> bool) {
@@ -157,4 +177,33 @@ async fn a_process_that_ends_without_a_word_is_gone_when_its_machine_says_so() {
             office.until(|roster| !roster.is_empty()).await;
         }
     }
+}
+
+#[actix::test]
+async fn the_last_who_falls_silent_stays_gone() {
+    tokio::time::pause();
+    let office = Office::open(Presence::Listens);
+    office.joins(finalizer(&*office.store).declaration).await;
+    office.pass(TTL_MS / 1_000 - 3).await;
+    assert_eq!(office.knows(), 1);
+    office.pass(6).await;
+    for _ in 0..10 {
+        assert_eq!((office.knows(), office.store.agents().await.unwrap().len()), (0, 0));
+        office.pass(6).await;
+    }
+}
+
+#[actix::test]
+async fn after_standing_still_the_silent_are_given_the_time_to_be_heard() {
+    tokio::time::pause();
+    let office = Office::open(Presence::Listens);
+    office.joins(finalizer(&*office.store).declaration).await;
+    office.pass(5).await;
+    // The machine slept for an hour.
+    office.clock.advance(3_600_000);
+    tokio::time::advance(Duration::from_secs(3_600)).await;
+    office.pass(TTL_MS / 3_000).await;
+    assert_eq!(office.knows(), 1, "a heartbeat's time has not passed yet");
+    office.pass(10).await;
+    assert_eq!(office.knows(), 0);
 }

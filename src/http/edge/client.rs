@@ -26,6 +26,8 @@ const IDLE: Duration = Duration::from_secs(4);
 const IDLE_CONNECTIONS: usize = 64;
 /// How long an answer is waited for when nobody says.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long before its deadline at most a call gives up.
+const MARGIN: Duration = Duration::from_millis(50);
 /// The largest answer that is read, in bytes.
 const MAX_ANSWER_BYTES: usize = 32 * 1024 * 1024;
 
@@ -310,7 +312,10 @@ pub(super) fn percent_decoded(text: &str) -> Vec<u8> {
 impl Call {
     /// A call that rides in a message's context.
     pub fn new(method: Method, path: impl Into<String>, context: &CallContext) -> Self {
-        let until = context.deadline.map_or_else(|| Instant::now() + ANSWER_TIMEOUT, Instant::from_std);
+        let now = Instant::now();
+        let until = context.deadline.map_or_else(|| now + ANSWER_TIMEOUT, Instant::from_std);
+        // A little before whoever asks gives up: what was learned about the way there is kept.
+        let until = until.checked_sub((until.saturating_duration_since(now) / 10).min(MARGIN)).unwrap_or(until);
         let mut headers = HeaderMap::new();
         if let Some(trace) = context.trace.as_deref().and_then(|trace| HeaderValue::from_str(trace).ok()) {
             headers.insert("traceparent", trace);
