@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # Installs what building and testing need beside the Rust toolchain: a C compiler and OpenSSL's headers (native-tls); for
 # the tests that run the documentation's commands also curl, jq and sqlite3; for those of the Redis store redis-server and
-# openssl; and python3 with venv for the examples.
+# openssl; for that of a loss of power strace; and python3 with venv for the examples.
 # Does nothing where they are there already; a sudo is used where the user is not root.
 set -euo pipefail
 missing=()
 command -v cc >/dev/null || missing+=(gcc libc6-dev)
 command -v pkg-config >/dev/null || missing+=(pkg-config)
 { command -v pkg-config >/dev/null && pkg-config --exists openssl; } || missing+=(libssl-dev)
-for tool in curl jq sqlite3 redis-server openssl; do command -v "$tool" >/dev/null || missing+=("$tool"); done
+for tool in curl jq sqlite3 redis-server openssl strace; do command -v "$tool" >/dev/null || missing+=("$tool"); done
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3 python3-venv)
 command -v cargo >/dev/null || { echo "setup: cargo is not there: install the Rust toolchain first" >&2; exit 1; }
 [ ${#missing[@]} -eq 0 ] && exit 0
