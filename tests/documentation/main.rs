@@ -59,6 +59,7 @@ pages! {
     parity_works: "docs/parity.md",
     performance_works: "docs/performance.md",
     the_quick_start_works: "docs/quick-start.md",
+    reliability_works: "docs/reliability.md",
     semantics_work: "docs/semantics.md",
     teams_work: "docs/teams.md",
     testing_works: "docs/testing.md",
