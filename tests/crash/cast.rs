@@ -161,7 +161,12 @@ impl Cast {
 
     /// Waits until each master that runs knows every agent of every worker.
     pub async fn until_joined(&self) {
-        let agents = self.workers.len() * 4;
+        self.until_agents(0).await;
+    }
+
+    /// The same with so many agents besides.
+    pub async fn until_agents(&self, others: usize) {
+        let agents = self.workers.len() * 4 + others;
         for master in self.masters.iter().filter_map(|master| master.running.as_ref()) {
             master.until("/agents", |_, body| body["agents"].as_array().is_some_and(|all| all.len() == agents)).await;
         }

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod backstage;
+mod bad_workers;
 mod cast;
 mod failover;
 mod kills;
@@ -15,6 +16,7 @@ mod partitions;
 mod pauses;
 mod rolling;
 mod rounds;
+mod storms;
 #[path = "../support/mod.rs"]
 mod support;
 mod verdict;

@@ -79,7 +79,6 @@ impl Verdict {
     /// Everything holds, and nothing is lost.
     #[track_caller]
     pub fn clean(&self) {
-        println!("{self}");
         assert!(self.lost.is_empty(), "seed {}: accepted and lost: {:?}", self.seed, self.lost);
         self.sound();
     }
@@ -87,6 +86,7 @@ impl Verdict {
     /// Everything holds for what is there.
     #[track_caller]
     pub fn sound(&self) {
+        println!("{self}");
         assert!(self.faults.is_empty(), "seed {}:\n  {}", self.seed, self.faults.join("\n  "));
         assert!(self.injuries > 0 && !self.met.is_empty(), "nothing was hit");
     }

@@ -41,6 +41,11 @@ impl Hands {
         self.works.recv_timeout(super::PATIENCE).unwrap()
     }
 
+    /// The next work, if it comes within this time.
+    pub fn next_within(&self, time: std::time::Duration) -> Option<Value> {
+        self.works.recv_timeout(time).ok()
+    }
+
     /// Whether nothing has come that was not taken.
     pub fn nothing_came(&self) -> bool {
         self.works.try_recv().is_err()
@@ -90,6 +95,17 @@ fn request(reader: &mut BufReader<TcpStream>) -> Option<Vec<u8>> {
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
     Some(body)
+}
+
+/// A place where connections are taken and never answered; gives its URL.
+pub fn deaf() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let held: Vec<_> = listener.incoming().collect();
+        drop(held);
+    });
+    url
 }
 
 /// A server that answers everything with these words; gives its URL.
