@@ -1,6 +1,7 @@
 //! The processes of a split system, each at a place of its own where it can be started again after whatever befell it.
 //! Where a test wants to disturb what passes between them, a wire stands in between.
 
+use crate::support::clock::Clock;
 use crate::support::redis::{Redis, Wanted, free_port};
 use crate::support::{Server, callboard};
 use crate::wire::Wire;
@@ -32,6 +33,7 @@ pub struct Play {
     /// The settings of all processes, by their names in the environment.
     pub settings: Vec<(&'static str, String)>,
     pub wired: Option<Pair>,
+    pub is_clocked: bool,
 }
 
 impl Play {
@@ -46,7 +48,7 @@ impl Play {
             setting("CALLBOARD_MOCK_SCRIPT", &script),
             setting("CALLBOARD_SLOTS", SLOTS),
         ];
-        Self { name, masters: 2, workers: 3, redis: Wanted::default(), settings, wired: None }
+        Self { name, masters: 2, workers: 3, redis: Wanted::default(), settings, wired: None, is_clocked: false }
     }
 
     /// Over a server like this.
@@ -65,6 +67,11 @@ impl Play {
         self
     }
 
+    /// With a clock for each process.
+    pub fn clocked(self) -> Self {
+        Self { is_clocked: true, redis: self.redis.clocked(), ..self }
+    }
+
     /// With a wire between these.
     pub fn wired(self, pair: Pair) -> Self {
         Self { wired: Some(pair), ..self }
@@ -76,7 +83,7 @@ impl Play {
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("crash").join(self.name);
         let _ = std::fs::remove_dir_all(&folder);
         std::fs::create_dir_all(&folder).unwrap();
-        let stage = Stage { folder, settings: self.settings };
+        let stage = Stage { folder, settings: self.settings, is_clocked: self.is_clocked };
         let wire = |pair, port| (self.wired == Some(pair)).then(|| Wire::to(port));
         let store_wire = wire(Pair::MasterToRedis, redis.port());
         let store = store_wire.as_ref().map_or(redis.url(), |wire| format!("redis://127.0.0.1:{}", wire.port));
@@ -129,13 +136,15 @@ fn owned(args: &[&str]) -> Vec<String> {
 struct Stage {
     folder: PathBuf,
     settings: Vec<(&'static str, String)>,
+    is_clocked: bool,
 }
 
 impl Stage {
     fn process(&self, name: &str, args: Vec<String>) -> Process {
         let log = self.folder.join(format!("{name}.log"));
         let (port, settings) = (free_port(), self.settings.clone());
-        Process { name: name.to_owned(), port, reached_at: port, args, settings, log, running: None }
+        let clock = self.is_clocked.then(|| Clock::at(self.folder.join(format!("{name}.clock"))));
+        Process { name: name.to_owned(), port, reached_at: port, args, settings, clock, log, running: None }
     }
 }
 
@@ -186,6 +195,7 @@ pub struct Process {
     pub reached_at: u16,
     args: Vec<String>,
     settings: Vec<(&'static str, String)>,
+    pub clock: Option<Clock>,
     log: PathBuf,
     pub running: Option<Server>,
 }
@@ -195,6 +205,9 @@ impl Process {
     pub fn start(&mut self) {
         let mut command = callboard(&["serve", "--listen", &format!("127.0.0.1:{}", self.port)]);
         command.args(&self.args).envs(self.settings.iter().map(|(name, value)| (*name, value)));
+        if let Some(clock) = &self.clock {
+            clock.give_to(&mut command);
+        }
         let log = File::options().create(true).append(true).open(&self.log).unwrap();
         self.running = Some(Server::of_saying(command, log));
     }

@@ -9,6 +9,7 @@
 mod backstage;
 mod bad_workers;
 mod cast;
+mod clocks;
 mod failover;
 mod kills;
 mod load;
@@ -19,5 +20,6 @@ mod rounds;
 mod storms;
 #[path = "../support/mod.rs"]
 mod support;
+mod truncation;
 mod verdict;
 mod wire;

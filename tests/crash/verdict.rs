@@ -56,6 +56,8 @@ impl Verdict {
             }
         }
         faults.extend(audit.logs().iter().flat_map(unjust));
+        let open = audit.logs().iter().filter(|log| log.task().end.is_none());
+        faults.extend(open.map(|log| format!("{} goes on like this:\n{log}", log.task().key)));
         let (met, unmet) = told.iter().partition::<Vec<_>, _>(|one| {
             injuries.iter().any(|injury| one.submitted_ms <= injury.over_ms && one.ended_ms >= injury.at_ms)
         });

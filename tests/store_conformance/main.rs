@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod beside;
+#[path = "../support/clock.rs"]
+mod clock;
 mod crash;
 mod due;
 mod durable;

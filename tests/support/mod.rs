@@ -2,6 +2,7 @@
 //! when the test is. Time is waited for by condition, with a limit after which a hanging test fails.
 #![allow(dead_code, reason = "each test takes what it needs")]
 
+pub mod clock;
 pub mod hands;
 pub mod redis;
 pub mod split;

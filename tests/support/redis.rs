@@ -2,6 +2,7 @@
 //! when the test is. Whatever a client must log in with, the test gives its commands over a socket in that folder.
 #![allow(dead_code, reason = "each test takes what it needs")]
 
+use super::clock::Clock;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
@@ -38,6 +39,7 @@ pub enum Certificate {
 pub struct Wanted {
     lines: Vec<String>,
     certificate: Option<Certificate>,
+    has_clock: bool,
 }
 
 impl Wanted {
@@ -66,6 +68,12 @@ impl Wanted {
         self.line("appendonly yes")
     }
 
+    /// With a clock of its own.
+    #[must_use]
+    pub fn clocked(self) -> Self {
+        Self { has_clock: true, ..self }
+    }
+
     /// TLS and nothing else.
     #[must_use]
     pub fn tls(self, certificate: Certificate) -> Self {
@@ -79,7 +87,8 @@ impl Wanted {
             certify(folder.path(), certificate);
         }
         let is_tls = self.certificate.is_some();
-        let mut redis = Redis { folder, port: 0, is_tls, lines: self.lines, process: None };
+        let clock = self.has_clock.then(|| Clock::at(folder.path().join("clock")));
+        let mut redis = Redis { folder, port: 0, is_tls, lines: self.lines, clock, process: None };
         // Another test may take a port between the look and the start.
         while redis.process.is_none() {
             redis.port = free_port();
@@ -96,6 +105,7 @@ pub struct Redis {
     port: u16,
     is_tls: bool,
     lines: Vec<String>,
+    clock: Option<Clock>,
     process: Option<Child>,
 }
 
@@ -126,6 +136,11 @@ impl Redis {
         self.folder.path().join("ca.crt").display().to_string()
     }
 
+    /// Its clock, where it has one of its own.
+    pub fn clock(&self) -> Option<&Clock> {
+        self.clock.as_ref()
+    }
+
     /// What it said.
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
@@ -154,6 +169,15 @@ impl Redis {
             assert!(Instant::now() < until, "it does not start again: {}", self.log());
             self.launch(lines);
         }
+    }
+
+    /// Cuts so many bytes off the end of its file, after a kill.
+    pub fn cut_end(&self, bytes: u64) {
+        assert!(self.process.is_none(), "it runs");
+        let files = fs::read_dir(self.folder.path().join("appendonlydir")).unwrap().map(|entry| entry.unwrap().path());
+        let newest = files.filter(|path| path.to_string_lossy().ends_with(".incr.aof")).max().unwrap();
+        let file = fs::File::options().write(true).open(newest).unwrap();
+        file.set_len(file.metadata().unwrap().len().saturating_sub(bytes)).unwrap();
     }
 
     /// Lets it stand still, with its connections open.
@@ -231,7 +255,11 @@ impl Redis {
     fn launch(&mut self, more: &[&str]) {
         // The one of an earlier life would be taken for the new one's.
         let _ = fs::remove_file(self.socket());
-        let mut process = Command::new("redis-server")
+        let mut command = Command::new("redis-server");
+        if let Some(clock) = &self.clock {
+            clock.give_to(&mut command);
+        }
+        let mut process = command
             .arg("-")
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
