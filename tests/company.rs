@@ -2,7 +2,9 @@
 //! do on the way.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
-use callboard::testkit::{Scripted, TestCompany, always};
+use callboard::store::{Commit, Committed, RetentionQuery, Store};
+use callboard::task::{CommitId, Decision, Fleet, Input, TaskKey, World, decide, effects};
+use callboard::testkit::{Scripted, TestCompany, always, when};
 use std::time::Duration;
 
 #[test]
@@ -77,5 +79,42 @@ fn a_cancelled_task_lets_its_model_call_go() {
         assert_eq!(calls(), 0);
         company.log(&task).await.cancelled().took(Duration::ZERO, Duration::from_secs(1));
         company.audit().await.clean();
+    });
+}
+
+/// What another master would do that hears of a task's end first, and then removes it.
+async fn ended_and_removed_elsewhere(store: &dyn Store, key: &TaskKey) {
+    let before = store.load(key).await.unwrap().unwrap();
+    let world = World { now: store.now(), seed: 1, fleet: &Fleet::new(15_000) };
+    let Decision { events, task } = decide(&before, Input::Cancel("enough".into()), world).unwrap();
+    let commit = Commit {
+        id: CommitId::trusted("elsewhere"),
+        key: key.clone(),
+        expected: before.version,
+        events: events.into(),
+        effects: effects(Some(&before), &task).into(),
+        task: task.into(),
+        payloads: Vec::new(),
+        submission: None,
+    };
+    assert_eq!(store.commit(commit).await, Ok(Committed::Applied));
+    let all = RetentionQuery { tenant: None, ended_before: None, keep: Some(0) };
+    assert_eq!(store.remove_finished(all, 9).await.unwrap().tasks, 1);
+}
+
+#[test]
+fn a_new_task_of_a_used_id_is_asked_its_own_question() {
+    let held_up = Scripted::default().line(when("analyze").nth(1).waits());
+    TestCompany::default().model(held_up).setting("slots", "2").run(async |company| {
+        let old = company.ask("t-1", "what was asked first?").await;
+        company.until_steps_run(1).await;
+        ended_and_removed_elsewhere(&**company.store(), &old).await;
+        company.pass(Duration::from_secs(1)).await;
+        let new = company.ask("t-1", "what is asked now?").await;
+        company.ended(&new).await;
+        let questions: Vec<_> = company.model().asked().into_iter().map(|asked| asked.question).collect();
+        assert!(questions.len() > 4, "{questions:?}");
+        let stale = questions[1..].iter().filter(|question| !question.contains("asked now")).count();
+        assert_eq!(stale, 0, "{questions:?}");
     });
 }

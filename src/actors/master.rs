@@ -379,13 +379,11 @@ impl Master {
             self.cache.pop(&task.key);
             return None;
         }
-        if let Some(known) = self.cache.get_mut(&task.key) {
-            known.task = task.clone();
-            return known.request.clone();
-        }
         let request = match (ask, &task.request) {
+            // An entry that is there already is of an earlier task of this id, which another master ended.
             (Some(Ask::Submit { submission, .. }), Payload::Inline(_)) => Some(Arc::new(submission.request.clone())),
-            _ => None,
+            (Some(Ask::Submit { .. }), Payload::Stored { .. }) => None,
+            _ => self.cache.get(&task.key).and_then(|known| known.request.clone()),
         };
         self.cache.put(task.key.clone(), Known { task: task.clone(), request: request.clone() });
         request
