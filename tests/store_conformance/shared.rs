@@ -141,12 +141,21 @@ fn an_acceptance_and_an_end_wait_for_replicas() {
             let told = store.commit(commit.clone()).await.unwrap_err();
             assert!(matches!(&told, StoreError::Unavailable(words) if words.contains("0 of 1 replicas")), "{told}");
         }
+        // The client that was told so hands it in again, to whichever process.
+        let repeated = first(&submission(&key("t1"), "why?"), &fleet(1), store.now());
+        let told = store.commit(repeated.clone()).await;
+        assert!(
+            matches!(&told, Err(StoreError::Unavailable(words)) if words.contains("0 of 1 replicas")),
+            "no replica has it: {told:?}"
+        );
+        assert_eq!(server.say("GET callboard:touched").text(), "2", "what nobody wrote, no replica is waited for");
         let task = feed(&store, &commit.task, succeeded(step("t1", 1)), 1).await;
         drop(store);
         let patient = RedisOptions { timeout: Duration::from_secs(60), ..hasty };
         let store = open(&patient).await;
         let replica = Wanted::default().line(&format!("replicaof 127.0.0.1 {}", server.port())).start();
         assert_eq!(store.commit(commit).await, Ok(Committed::AlreadyApplied));
+        assert_eq!(store.commit(repeated).await, Ok(Committed::Repeated(key("t1"))));
         feed(&store, &task, succeeded(step("t1", 2)), 1).await;
         assert_eq!(replica.say("HGET callboard:task:t1 status").text(), "3", "it was there before anybody was told");
     });

@@ -54,9 +54,12 @@ impl RedisStore {
         }
         if matches!(committed, Committed::Applied | Committed::AlreadyApplied) {
             self.watchers.wake_to(&commit.key, Woken::at(&commit.task));
-            if waits && replicas < self.options.wait_replicas {
-                return Err(self.unreplicated(replicas));
-            }
+        }
+        // A repeated submission is answered like the first one, whose answer may be the one that is still owed.
+        let tells_of_a_write =
+            matches!(committed, Committed::Applied | Committed::AlreadyApplied | Committed::Repeated(_));
+        if tells_of_a_write && waits && replicas < self.options.wait_replicas {
+            return Err(self.unreplicated(replicas));
         }
         Ok(committed)
     }

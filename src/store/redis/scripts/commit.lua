@@ -12,8 +12,17 @@ local function answer(...)
   return { now, decimal(opened()), ... }
 end
 
+-- Something to write, for whoever waits for replicas to have what this connection wrote: what they have of it, they have
+-- behind all that was written before.
+local function touched()
+  if touch == '1' then
+    redis.call('INCR', key('touched'))
+  end
+end
+
 local function again(other, clash)
   if redis.call('HGET', key('task:' .. other), 'digest') == digest then
+    touched()
     return answer('repeated', other)
   end
   return answer(clash)
@@ -59,10 +68,7 @@ if ours then
   if tonumber(known.version) > tonumber(expected) then
     local there = redis.call('XRANGE', log, first .. '-0', first .. '-0')[1]
     if there and there[2][3] == 'c' and there[2][4] == commit then
-      -- Something to write, for whoever waits for replicas to have what this connection wrote.
-      if touch == '1' then
-        redis.call('INCR', key('touched'))
-      end
+      touched()
       return answer('again')
     end
   end
