@@ -2,6 +2,7 @@
 //! ledger, behind one trait. Every store passes one conformance suite, so nobody above can tell which one it has.
 
 mod admission;
+mod clock;
 mod index;
 mod ledger;
 mod memory;
@@ -13,6 +14,7 @@ mod sqlite;
 mod transfer;
 mod watchers;
 
+pub use clock::{Clock, SystemClock};
 pub use ledger::{Reserved, Stand};
 pub use memory::MemoryStore;
 pub use redis::{Beacon, RedisOptions, RedisStore, Secret};
@@ -33,8 +35,6 @@ use crate::task::{
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 
 /// A store. Every method that waits may fail with [`StoreError::Unavailable`]; nothing is half done then, but a write
@@ -404,24 +404,4 @@ pub struct Stats {
     pub round_trips: u64,
     /// With how many commands.
     pub commands: u64,
-}
-
-/// The clock of a store that lives in this process.
-pub trait Clock: Send + Sync + 'static {
-    /// Now.
-    fn now(&self) -> At;
-}
-
-/// The machine's clock, never running backwards within a process, and right again after the machine has slept.
-#[derive(Debug, Default)]
-pub struct SystemClock {
-    latest_ms: AtomicU64,
-}
-
-impl Clock for SystemClock {
-    fn now(&self) -> At {
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let wall_ms = u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX);
-        At(self.latest_ms.fetch_max(wall_ms, Ordering::Relaxed).max(wall_ms))
-    }
 }

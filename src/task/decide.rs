@@ -190,7 +190,10 @@ impl Draft<'_> {
     }
 
     fn emit(&mut self, kind: EventKind) {
-        let event = Event { seq: self.task.version + 1, at: self.world.now, kind };
+        // After a clock was set back, a task's moments stand still until it has caught up; what they are counted from, such
+        // as a pause, goes by the clock.
+        let at = self.world.now.max(self.task.updated_at);
+        let event = Event { seq: self.task.version + 1, at, kind };
         apply(&mut self.task, &event);
         self.events.push(event);
     }

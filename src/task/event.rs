@@ -17,7 +17,7 @@ pub const SCHEMA: u16 = 1;
 pub struct Event {
     /// Its number in the task, from 1, without gaps.
     pub seq: u64,
-    /// When, by the store's clock.
+    /// When, by the store's clock; never before the event in front of it.
     pub at: At,
     /// What.
     pub kind: EventKind,

@@ -146,10 +146,11 @@ impl Fleet {
         names
     }
 
-    /// Moves `last_live` of every capability that still has an agent to now.
+    /// Moves `last_live` of every capability that still has an agent to now; and of the others, too, where the clock was
+    /// set back since, so that nobody waits for it to catch up.
     pub fn beat(&mut self, now: At) {
-        for trade in self.trades.values_mut().filter(|trade| !trade.agents.is_empty()) {
-            trade.last_live = Some(now);
+        for trade in self.trades.values_mut() {
+            trade.last_live = if trade.agents.is_empty() { trade.last_live.min(Some(now)) } else { Some(now) };
         }
     }
 

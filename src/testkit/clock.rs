@@ -34,6 +34,11 @@ impl TestClock {
         self.moved_ms.fetch_add(ms, Ordering::SeqCst);
     }
 
+    /// Sets it back, as far as it was moved.
+    pub fn set_back(&self, ms: u64) {
+        self.moved_ms.fetch_sub(ms.min(self.moved_ms.load(Ordering::SeqCst)), Ordering::SeqCst);
+    }
+
     /// From now on it also goes along with the time of this runtime, which a test can pause. To be called inside it.
     pub fn follow(&self) {
         self.followed.get_or_init(|| (Handle::current().id(), Instant::now()));

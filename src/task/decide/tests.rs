@@ -70,6 +70,24 @@ fn a_task_of_a_later_schema_is_not_for_this_program() {
     assert!(!task.readable());
 }
 
+#[test]
+fn a_clock_that_is_set_back_makes_nobody_wait_for_it() {
+    const STEP_MS: u64 = 900_000;
+    let mut desk = Desk::accept(pipeline(&["analyze"], Limits::default()), fleet(&[("ann", "analyze", 1)]));
+    let before = desk.task.updated_at;
+    desk.now = At(desk.now.0 - STEP_MS);
+    desk.running(1, failed()).unwrap();
+    assert_eq!(desk.task.updated_at, before, "a log never goes back in time");
+    assert!(desk.timer(1).1.since(desk.now) < 60_000, "the pause goes by the clock");
+    // Neither does an optional step wait for an agent that was seen before, and is gone.
+    let mut fleet = fleet(&[("ann", "analyze", 1)]);
+    fleet.beat(START);
+    fleet.leave(&AgentId::trusted("ann"));
+    let then = At(START.0 - STEP_MS);
+    fleet.beat(then);
+    assert_eq!(fleet.last_live(&Capability::trusted("analyze"), then), Some(then));
+}
+
 // === Optional steps and missing agents ===
 
 #[test]
