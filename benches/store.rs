@@ -7,7 +7,7 @@ mod task_life;
 use callboard::store::{
     Commit, Committed, Durability, MemoryStore, SqliteOptions, SqliteStore, Store, SubmissionRecord, SystemClock,
 };
-use callboard::task::{CommitId, Decision, Digest, Task, effects};
+use callboard::task::{At, CommitId, Decision, Digest, Task, effects};
 use criterion::{Criterion, Throughput};
 use futures_util::future::join_all;
 use std::sync::Arc;
@@ -87,6 +87,7 @@ fn commits(life: Vec<Decision>) -> Vec<Commit> {
     let commit = |decision: Decision| {
         let task = Arc::new(decision.task);
         let expected = before.as_ref().map_or(0, |task| task.version);
+        let expected_at = before.as_ref().map_or(At(0), |task| task.updated_at);
         let submission = before.is_none().then_some(SubmissionRecord {
             digest: Digest([0; 32]),
             id_given: true,
@@ -99,6 +100,7 @@ fn commits(life: Vec<Decision>) -> Vec<Commit> {
             id: CommitId::trusted(format!("{}:{expected}", task.key.id)),
             key: task.key.clone(),
             expected,
+            expected_at,
             events: decision.events.into(),
             task,
             effects,

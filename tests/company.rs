@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use callboard::store::{Commit, Committed, RetentionQuery, Store};
-use callboard::task::{CommitId, Decision, Fleet, Input, TaskKey, World, decide, effects};
+use callboard::task::{At, CommitId, Decision, Fleet, Input, Task, TaskKey, World, decide, effects};
 use callboard::testkit::{Scripted, TestCompany, always, when};
 use std::time::Duration;
 
@@ -82,22 +82,29 @@ fn a_cancelled_task_lets_its_model_call_go() {
     });
 }
 
-/// What another master would do that hears of a task's end first, and then removes it.
-async fn ended_and_removed_elsewhere(store: &dyn Store, key: &TaskKey) {
-    let before = store.load(key).await.unwrap().unwrap();
-    let world = World { now: store.now(), seed: 1, fleet: &Fleet::new(15_000) };
-    let Decision { events, task } = decide(&before, Input::Cancel("enough".into()), world).unwrap();
+/// A decision of another master, written past this one.
+async fn written_elsewhere(store: &dyn Store, before: Option<&Task>, decision: Decision) {
+    let Decision { events, task } = decision;
     let commit = Commit {
-        id: CommitId::trusted("elsewhere"),
-        key: key.clone(),
-        expected: before.version,
+        id: CommitId::trusted(format!("elsewhere-{}", task.version)),
+        key: task.key.clone(),
+        expected: before.map_or(0, |before| before.version),
+        expected_at: before.map_or(At(0), |before| before.updated_at),
         events: events.into(),
-        effects: effects(Some(&before), &task).into(),
+        effects: effects(before, &task).into(),
         task: task.into(),
         payloads: Vec::new(),
         submission: None,
     };
     assert_eq!(store.commit(commit).await, Ok(Committed::Applied));
+}
+
+/// What another master would do that hears of a task's end first, and then removes it.
+async fn ended_and_removed_elsewhere(store: &dyn Store, key: &TaskKey) {
+    let before = store.load(key).await.unwrap().unwrap();
+    let world = World { now: store.now(), seed: 1, fleet: &Fleet::new(15_000) };
+    let decision = decide(&before, Input::Cancel("enough".into()), world).unwrap();
+    written_elsewhere(store, Some(&before), decision).await;
     let all = RetentionQuery { tenant: None, ended_before: None, keep: Some(0) };
     assert_eq!(store.remove_finished(all, 9).await.unwrap().tasks, 1);
 }

@@ -413,6 +413,7 @@ async fn take_task(store: &MemoryStore, key: &TaskKey) -> StepId {
         id: callboard::task::CommitId::trusted("c-1"),
         key: key.clone(),
         expected: 0,
+        expected_at: callboard::task::At(0),
         events: decision.events.into(),
         effects: effects(None, &decision.task).into(),
         task: Arc::new(decision.task),

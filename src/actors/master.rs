@@ -15,8 +15,8 @@ use crate::messages::{
 };
 use crate::store::{Commit, Committed, Store, StoreError, SubmissionRecord};
 use crate::task::{
-    self, AttemptEnd, CommitId, Decision, Fleet, Json, Lease, Payload, Pipeline, Refusal, Request, Submission, Task,
-    TaskKey,
+    self, At, AttemptEnd, CommitId, Decision, Fleet, Json, Lease, Payload, Pipeline, Refusal, Request, Submission,
+    Task, TaskKey,
 };
 use crate::telemetry::{Counters, log_events};
 use ask::{Ask, Concern, Sender, not_committed, prepare, store_failed};
@@ -265,6 +265,7 @@ impl Master {
             id: CommitId::of_parts(&[&self.life, ":", &self.commits.to_string()]),
             key: task.key.clone(),
             expected: before.map_or(0, |task| task.version),
+            expected_at: before.map_or(At(0), |task| task.updated_at),
             events: events.into(),
             task: Arc::new(task),
             effects: effects.into(),

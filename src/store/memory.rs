@@ -344,7 +344,7 @@ impl Tasks {
         let outcome = match self.kept.get(&commit.key) {
             Some(kept) if kept.has(commit.expected + 1, &commit.id) => Some(Committed::AlreadyApplied),
             _ if commit.expected == 0 => self.turned_away(&commit),
-            Some(kept) if kept.task.version == commit.expected => None,
+            Some(kept) if (kept.task.version, kept.task.updated_at) == (commit.expected, commit.expected_at) => None,
             _ => Some(Committed::Conflict),
         };
         if let Some(outcome) = outcome {

@@ -226,6 +226,9 @@ pub struct Commit {
     pub key: TaskKey,
     /// The version that it builds on; 0 for a task's first.
     pub expected: u64,
+    /// The moment of that version's last event, [`Task::updated_at`]. A version alone tells no histories apart: a fail-over
+    /// may have cut events off that others have taken the numbers of, and an id may have been used again.
+    pub expected_at: At,
     /// The new events, numbered from `expected + 1`; at least one.
     pub events: Arc<[Event]>,
     /// The state with them folded in.

@@ -7,7 +7,7 @@ use callboard::messages::{
 };
 use callboard::store::{Commit, Committed, MemoryStore, Store, SubmissionRecord};
 use callboard::task::{
-    AttemptEnd, CommitId, Decision, Fleet, Input, Json, Limits, Outcome, Payload, Pipeline, Refusal, Report, Task,
+    At, AttemptEnd, CommitId, Decision, Fleet, Input, Json, Limits, Outcome, Payload, Pipeline, Refusal, Report, Task,
     TaskKey, World, accept, decide, effects,
 };
 use std::sync::Arc;
@@ -105,6 +105,7 @@ async fn submit(
         id: CommitId::trusted(Uuid::now_v7().to_string()),
         key: submission.key,
         expected: 0,
+        expected_at: At(0),
         events: events.into(),
         effects: effects(None, &task).into(),
         task: task.clone(),
@@ -170,6 +171,7 @@ async fn advance_with(
             id: CommitId::trusted(Uuid::now_v7().to_string()),
             key: key.clone(),
             expected: before.version,
+            expected_at: before.updated_at,
             events: events.into(),
             effects: effects(Some(&before), &task).into(),
             task: task.clone(),

@@ -130,6 +130,7 @@ impl Author {
             id: commit_id(),
             key: submission.key,
             expected: 0,
+            expected_at: At(0),
             effects: effects(None, &decision.task).into(),
             events: decision.events.into(),
             task: Arc::new(decision.task.clone()),

@@ -62,6 +62,6 @@ for_every_store! {
         nothing_of_a_removed_task_is_left;
     transfer: a_round_trip_gives_the_same_lines, open_tasks_go_on_where_they_came, what_differs_is_refused_and_kept,
         unsound_tasks_are_refused, a_part_can_be_exported, long_exports_come_in_pages;
-    histories: a_clock_that_is_set_back_makes_nobody_wait;
+    histories: a_task_of_a_used_id_is_no_base_of_the_earlier_ones_commits, a_clock_that_is_set_back_makes_nobody_wait;
     schedules: every_schedule_folds_to_what_is_stored;
 }

@@ -23,6 +23,7 @@ impl RedisStore {
             .arg(commit.key.tenant.as_str())
             .arg(commit.id.as_str())
             .arg(commit.expected)
+            .arg(commit.expected_at.0)
             .arg(commit.expected + 1)
             .arg(SCHEMA)
             .arg(u8::from(waits))

@@ -27,6 +27,7 @@ struct Standing {
     ordinal: i64,
     tenant: Tenant,
     version: u64,
+    updated_at: i64,
     schema: i64,
     status: i64,
     folded: u64,
@@ -36,6 +37,11 @@ struct Standing {
 impl Standing {
     fn known(&self, id: &TaskId) -> Known {
         Known { key: TaskKey { tenant: self.tenant.clone(), id: id.clone() }, digest: self.digest }
+    }
+
+    /// Whether it stands where a commit expects it.
+    fn is_base_of(&self, commit: &Commit) -> bool {
+        (self.version, self.updated_at) == (commit.expected, sized(commit.expected_at.0))
     }
 
     fn ended(&self) -> bool {
@@ -105,7 +111,7 @@ fn write(commit: &Commit, desk: &mut Desk<'_>) -> Result<Committed, Fault> {
     }
     if commit.expected > 0 {
         return match ours {
-            Some(ours) if ours.version == commit.expected => advance(commit, ours, &events, desk),
+            Some(ours) if ours.is_base_of(commit) => advance(commit, ours, &events, desk),
             _ => Ok(Committed::Conflict),
         };
     }
@@ -117,8 +123,9 @@ fn write(commit: &Commit, desk: &mut Desk<'_>) -> Result<Committed, Fault> {
 }
 
 fn standing(commit: &Commit, desk: &Desk<'_>) -> Result<Option<Standing>, Fault> {
-    let mut statement =
-        desk.statement("SELECT ordinal, tenant, version, schema, status, digest, folded FROM tasks WHERE id = ?1")?;
+    let mut statement = desk.statement(
+        "SELECT ordinal, tenant, version, schema, status, digest, folded, updated_at FROM tasks WHERE id = ?1",
+    )?;
     let row = |row: &Row<'_>| {
         Ok(Standing {
             ordinal: row.get(0)?,
@@ -128,6 +135,7 @@ fn standing(commit: &Commit, desk: &Desk<'_>) -> Result<Option<Standing>, Fault>
             status: row.get(4)?,
             digest: digest(row, 5)?,
             folded: unbits(row.get(6)?),
+            updated_at: row.get(7)?,
         })
     };
     Ok(statement.query_row([commit.key.id.as_str()], row).optional()?)
@@ -221,7 +229,8 @@ fn step_on(commit: &Commit, desk: &Desk<'_>) -> Result<Option<Stepped>, Fault> {
     let task = &commit.task;
     let mut statement = desk.statement(
         "UPDATE tasks SET version = ?4, schema = ?5, updated_at = ?6
-         WHERE id = ?1 AND version = ?2 AND status = ?3 AND tenant = ?7 AND schema <= ?8 RETURNING ordinal, folded",
+         WHERE id = ?1 AND version = ?2 AND status = ?3 AND tenant = ?7 AND schema <= ?8 AND updated_at = ?9
+         RETURNING ordinal, folded",
     )?;
     let row = (
         task.key.id.as_str(),
@@ -232,6 +241,7 @@ fn step_on(commit: &Commit, desk: &Desk<'_>) -> Result<Option<Stepped>, Fault> {
         sized(task.updated_at.0),
         task.key.tenant.as_str(),
         crate::task::SCHEMA,
+        sized(commit.expected_at.0),
     );
     let stepped = |row: &Row<'_>| Ok(Stepped { ordinal: row.get(0)?, folded: unbits(row.get(1)?) });
     Ok(statement.query_row(row, stepped).optional()?)

@@ -1,11 +1,11 @@
 -- One commit, whole or not at all. Nothing is written before it is known that it may be.
-local id, tenant, commit, expected, first = arg(), arg(), arg(), arg(), arg()
+local id, tenant, commit, expected, expected_at, first = arg(), arg(), arg(), arg(), arg(), arg()
 local newest_schema, touch = number(), arg()
 local has_submission, id_given, digest, name, most_open = arg() == '1', arg() == '1', arg(), arg(), number()
 local task, log = key('task:' .. id), key('log:' .. id)
-local found = redis.call('HMGET', task, 'tenant', 'version', 'schema', 'status', 'ordinal', 'digest', 'kinds')
+local found = redis.call('HMGET', task, 'tenant', 'version', 'schema', 'status', 'ordinal', 'digest', 'kinds', 'updated_at')
 local known = { tenant = found[1] or nil, version = found[2], schema = found[3], status = found[4],
-  ordinal = found[5] or nil, digest = found[6], kinds = found[7] or nil }
+  ordinal = found[5] or nil, digest = found[6], kinds = found[7] or nil, updated_at = found[8] }
 local ours = known.tenant == tenant
 
 local function answer(...)
@@ -78,7 +78,8 @@ if expected == '0' then
   if refusal then
     return refusal
   end
-elseif not ours or known.version ~= expected then
+-- A version alone tells no histories apart: see `expected_at` of a commit.
+elseif not ours or known.version ~= expected or known.updated_at ~= expected_at then
   return answer('conflict')
 end
 write_task(task, log, id, tenant, known, commit, digest, name, decimal(now_ms + number()))
