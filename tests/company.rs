@@ -3,7 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use callboard::store::{Commit, Committed, RetentionQuery, Store};
-use callboard::task::{At, CommitId, Decision, Fleet, Input, Task, TaskKey, World, decide, effects};
+use callboard::task::{
+    At, CommitId, Decision, Fleet, Input, Json, Limits, Payload, Pipeline, Submission, Task, TaskId, TaskKey, World,
+    accept, decide, effects,
+};
 use callboard::testkit::{Scripted, TestCompany, always, when};
 use std::time::Duration;
 
@@ -123,5 +126,32 @@ fn a_new_task_of_a_used_id_is_asked_its_own_question() {
         assert!(questions.len() > 4, "{questions:?}");
         let stale = questions[1..].iter().filter(|question| !question.contains("asked now")).count();
         assert_eq!(stale, 0, "{questions:?}");
+    });
+}
+
+/// A task that a newer version of this program has queued.
+async fn queued_by_a_newer_version(store: &dyn Store, id: &str) {
+    let submission = Submission::new(TaskId::trusted(id), "why?");
+    let plan = Pipeline::standard(Limits::default()).plan(&submission.key.id).unwrap();
+    let request = Payload::Inline(Json::of(&submission.request).unwrap());
+    let world = World { now: store.now(), seed: 1, fleet: &Fleet::new(15_000) };
+    let mut decision = accept(&submission, request, plan, world);
+    decision.task.schema = 99;
+    written_elsewhere(store, None, decision).await;
+}
+
+#[test]
+fn tasks_of_a_newer_version_keep_nobody_back() {
+    TestCompany::default().setting("slots", "1").run(async |company| {
+        for number in 0..10 {
+            queued_by_a_newer_version(&**company.store(), &format!("newer-{number}")).await;
+        }
+        // Long enough for this one to see that they wait.
+        company.pass(Duration::from_secs(2)).await;
+        let task = company.submit("t-1").await;
+        company.ended(&task).await;
+        let log = company.log(&task).await;
+        assert!(log.count("step_queued") > 0, "it was behind them");
+        log.succeeded().took(Duration::ZERO, Duration::from_secs(10));
     });
 }

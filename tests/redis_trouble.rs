@@ -181,6 +181,26 @@ async fn without_its_scripts() {
 }
 
 #[tokio::test]
+async fn with_a_queue_entry_of_no_task() {
+    let mut house = House::open().await;
+    // It stands before all others, for ever.
+    let (place, member) = ("default\nghost\nghost-P1", "00000000000000default\nghost\nghost-P1\n1\n0");
+    house.redis.command(&["HSET", "callboard:places:analyze", place, member]);
+    house.redis.command(&["ZADD", "callboard:queue:analyze", "0", member]);
+    house.redis.say("HINCRBY callboard:counts:analyze 1 1");
+    house.redis.say("SADD callboard:queues analyze");
+    for number in 0..3 {
+        house.submit(&format!("behind-{number}")).await;
+    }
+    let (redis, until) = (&house.redis, Instant::now() + PATIENCE);
+    while redis.command(&["HEXISTS", "callboard:places:analyze", place]).number() == 1 {
+        assert!(Instant::now() < until, "it is never dropped");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    house.goes_on().await;
+}
+
+#[tokio::test]
 async fn with_its_connections_cut() {
     let mut house = House::open().await;
     for number in 0..5 {

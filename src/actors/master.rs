@@ -223,9 +223,7 @@ impl Master {
 
     fn decide(&mut self, task: &Arc<Task>, concern: Concern, basis: Basis, turn: &mut Turn<'_, Self>) {
         if !task.readable() {
-            concern.refuse(MasterError::StoreUnavailable(
-                StoreError::Newer(task.key.to_string().into()).to_string().into(),
-            ));
+            concern.refuse(store_failed(&StoreError::Newer(format!("task {}", task.key).into())));
             return self.next(task.key.clone(), turn);
         }
         let (input, payloads) = concern.input(task);

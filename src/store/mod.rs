@@ -3,6 +3,7 @@
 
 mod admission;
 mod clock;
+mod entry;
 mod index;
 mod ledger;
 mod memory;
@@ -15,6 +16,7 @@ mod transfer;
 mod watchers;
 
 pub use clock::{Clock, SystemClock};
+pub use entry::Entry;
 pub use ledger::{Reserved, Stand};
 pub use memory::MemoryStore;
 pub use redis::{Beacon, RedisOptions, RedisStore, Secret};
@@ -96,6 +98,12 @@ pub trait Store: Send + Sync + 'static {
 
     /// Lets all leases of one life of an agent run out now.
     fn expire_leases_of(&self, agent: &AgentId, incarnation: &Incarnation) -> StoreFuture<'_, ()>;
+
+    /// Drops something that came up for a task whose state does not hold it, as a server leaves it that lost a part of what
+    /// it had; answers whether it was such a thing. Where the index is built from the states there is none.
+    fn drop_stray(&self, _key: &TaskKey, _entry: Entry) -> StoreFuture<'_, bool> {
+        Box::pin(async { Ok(false) })
+    }
 
     // === Agents ===
 

@@ -72,7 +72,7 @@ pub struct Timer {
 }
 
 /// A step's place in its capability's queue.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct QueueEntry {
     /// Which step.
     pub step: StepId,

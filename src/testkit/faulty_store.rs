@@ -5,8 +5,8 @@ use super::clock::StandStill;
 use super::{Call, StoreFaults, Trouble};
 use crate::messages::{AgentRecord, ForeignBeat};
 use crate::store::{
-    Balance, Commit, Committed, DuePage, ExportPage, ExportPlace, ExportQuery, Imported, ListPage, ListQuery, Record,
-    Removed, Reservation, RetentionQuery, Spend, Stats, Store, StoreError, StoreFuture, Waiting, Woken,
+    Balance, Commit, Committed, DuePage, Entry, ExportPage, ExportPlace, ExportQuery, Imported, ListPage, ListQuery,
+    Record, Removed, Reservation, RetentionQuery, Spend, Stats, Store, StoreError, StoreFuture, Waiting, Woken,
 };
 use crate::task::{
     AgentId, At, CallId, Capability, Event, Incarnation, Json, Lease, Scope, Task, TaskId, TaskKey, Tenant, Timer,
@@ -126,6 +126,10 @@ impl Store for FaultyStore {
 
     fn expire_leases_of(&self, agent: &AgentId, incarnation: &Incarnation) -> StoreFuture<'_, ()> {
         self.through(Call::Renew, self.store.expire_leases_of(agent, incarnation))
+    }
+
+    fn drop_stray(&self, key: &TaskKey, entry: Entry) -> StoreFuture<'_, bool> {
+        self.through(Call::Write, self.store.drop_stray(key, entry))
     }
 
     fn put_agent(&self, record: AgentRecord, ttl_ms: u64) -> StoreFuture<'_, ()> {

@@ -4,10 +4,11 @@
 use crate::redis_server::{Redis, Wanted};
 use crate::schedules::{folded, follows};
 use crate::subject::{
-    START, Subject, failed, feed, first, fleet, key, next, pause_over, redis_options, step, submission, succeeded, take,
+    START, Subject, capability, failed, feed, first, fleet, key, next, pause_over, redis_options, step, submission,
+    succeeded, take,
 };
-use callboard::store::{Committed, RedisStore, RetentionQuery, Store};
-use callboard::task::{At, Input, Task, TimerId, timers};
+use callboard::store::{Commit, Committed, Entry, RedisStore, RetentionQuery, Store};
+use callboard::task::{At, Input, Task, TimerId, leases, timers};
 use callboard::testkit::TestClock;
 use std::sync::Arc;
 
@@ -91,4 +92,45 @@ fn what_a_replica_never_had_is_no_base() {
         assert_eq!(two.commit(lost).await, Ok(Committed::Conflict));
         follows_alone(&two, &clock, kept).await;
     });
+}
+
+#[test]
+fn what_belongs_to_no_state_can_be_dropped_and_nothing_else() {
+    let (server, clock) = (Redis::start(), Arc::new(TestClock::default()));
+    crate::subject::run(async {
+        let store = open(&server, &clock).await;
+        let queued = take(&store, "t1", 0).await;
+        let held = take(&store, "t2", 1).await;
+        let mut entries: Vec<_> = timers(&queued).iter().map(|timer| (key("t1"), Entry::Timer(timer.id))).collect();
+        let waiting = store.waiting(&capability("analyze"), 9).await.unwrap().entries;
+        entries.extend(waiting.into_iter().map(|(key, entry)| (key, Entry::Queued(entry))));
+        entries.extend(timers(&held).iter().map(|timer| (key("t2"), Entry::Timer(timer.id))));
+        entries.extend(leases(&held).into_iter().map(|lease| (key("t2"), Entry::Lease(lease))));
+        assert_eq!(entries.len(), 6);
+        for (key, entry) in &entries {
+            assert_eq!(store.drop_stray(key, entry.clone()).await, Ok(false), "{entry:?}");
+        }
+        // A newer version's task may hold whatever it likes.
+        server.say("HSET callboard:task:t1 schema 999");
+        assert!(store.drop_stray(&entries[0].0, entries[0].1.clone()).await.is_err());
+        server.say("HSET callboard:task:t1 schema 1");
+        follows_from(&store, &clock, &[queued, held]).await;
+        // The server forgets one task, and of the other that its step was ever placed.
+        server.say("DEL callboard:task:t1");
+        let held = store.load(&key("t2")).await.unwrap().unwrap();
+        let Commit { task, .. } = next(&held, Input::Cancel("so".into()), &fleet(1), held.updated_at).unwrap();
+        let state = serde_json::to_string(&*task).unwrap();
+        server.command(&["HSET", "callboard:task:t2", "state", &state, "version", &task.version.to_string()]);
+        for (key, entry) in entries {
+            assert_eq!(store.drop_stray(&key, entry.clone()).await, Ok(true), "{entry:?}");
+        }
+        assert_eq!(store.waiting_capabilities().await, Ok(vec![]));
+        assert_eq!(store.leases().await, Ok(vec![]));
+        follows_from(&store, &clock, &[]).await;
+    });
+}
+
+async fn follows_from(store: &dyn Store, clock: &TestClock, tasks: &[Arc<Task>]) {
+    clock.advance(YEAR_MS);
+    follows(store, tasks).await;
 }

@@ -3,9 +3,9 @@
 use super::link::Again;
 use super::reply::Reply;
 use super::script::Script;
-use super::task_wire::{held, read_entry, read_held, read_timer};
+use super::task_wire::{held, read_entry, read_held, read_timer, whose};
 use super::{RedisStore, script};
-use crate::store::{DuePage, StoreError, Waiting};
+use crate::store::{DuePage, Entry, StoreError, Waiting};
 use crate::task::{AgentId, At, Capability, Lease, TaskKey, Timer};
 use deadpool_redis::redis::{cmd, pipe};
 use std::collections::HashSet;
@@ -96,6 +96,24 @@ impl RedisStore {
             leases.push(read_held(&things.text()?)?);
         }
         Ok(leases)
+    }
+
+    pub(super) async fn drop_stray_now(&self, key: TaskKey, entry: Entry) -> Result<bool, StoreError> {
+        let task = self.load_now(key.clone()).await?;
+        if task.as_ref().is_some_and(|task| entry.stands_in(task)) {
+            return Ok(false);
+        }
+        let base = task.map_or_else(Default::default, |task| [task.version, task.updated_at.0].map(|n| n.to_string()));
+        let call = self.call(&script::DROP_STRAY).arg(key.id.as_str()).arg(key.tenant.as_str()).arg(&base[..]);
+        let call = match &entry {
+            Entry::Queued(entry) => {
+                let place = format!("{}\n{}", whose(&key), entry.step);
+                call.arg("queue").arg(entry.capability.as_str()).arg(place)
+            }
+            Entry::Timer(id) => call.arg("timers").arg("").arg(format!("{}\n{id}", whose(&key))),
+            Entry::Lease(lease) => call.arg("leases").arg(lease.agent.as_str()).arg(held(&key, lease)),
+        };
+        Ok(self.run(call, Again::Yes).await?.number::<u8>()? == 1)
     }
 
     pub(super) async fn renew_now(

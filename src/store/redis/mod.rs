@@ -23,8 +23,8 @@ pub use options::{RedisOptions, Secret};
 
 use super::watchers::Watchers;
 use super::{
-    Balance, Commit, Committed, DuePage, ExportPage, ExportPlace, ExportQuery, Imported, ListPage, ListQuery, Record,
-    Removed, Reservation, RetentionQuery, Spend, Stats, Store, StoreError, StoreFuture, Waiting, Woken,
+    Balance, Commit, Committed, DuePage, Entry, ExportPage, ExportPlace, ExportQuery, Imported, ListPage, ListQuery,
+    Record, Removed, Reservation, RetentionQuery, Spend, Stats, Store, StoreError, StoreFuture, Waiting, Woken,
 };
 use crate::messages::{AgentRecord, ForeignBeat};
 use crate::task::{
@@ -164,6 +164,10 @@ impl Store for RedisStore {
     fn expire_leases_of(&self, agent: &AgentId, incarnation: &Incarnation) -> StoreFuture<'_, ()> {
         let call = self.call(&script::EXPIRE_LEASES).arg(agent.as_str()).arg(incarnation.as_str());
         Box::pin(self.set(call, Again::Yes))
+    }
+
+    fn drop_stray(&self, key: &TaskKey, entry: Entry) -> StoreFuture<'_, bool> {
+        Box::pin(self.drop_stray_now(key.clone(), entry))
     }
 
     fn put_agent(&self, record: AgentRecord, ttl_ms: u64) -> StoreFuture<'_, ()> {

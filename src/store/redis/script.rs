@@ -33,6 +33,7 @@ scripts! {
     CLAIM = "prelude" "claim";
     RENEW = "prelude" "renew";
     EXPIRE_LEASES = "prelude" "expire_leases";
+    DROP_STRAY = "prelude" "drop_stray";
     PUT_AGENT = "prelude" "roster" "put_agent";
     REMOVE_AGENT = "prelude" "roster" "remove_agent";
     AGENTS = "prelude" "roster" "agents";
