@@ -23,13 +23,8 @@ impl Desk {
     /// A desk for this pipeline.
     pub fn new(pipeline: Pipeline) -> Self {
         let mut fleet = Fleet::new(30_000);
-        let member = Member {
-            incarnation: Incarnation::trusted("life-1"),
-            capabilities: pipeline.0.iter().map(|stage| stage.capability.clone()).collect(),
-            slots: 1_000,
-            busy: 0,
-            recent_failures: 0,
-        };
+        let capabilities = pipeline.0.iter().map(|stage| stage.capability.clone()).collect();
+        let member = Member::new(Incarnation::trusted("life-1"), capabilities, 1_000);
         fleet.join(agent(), member, At(1_000_000));
         Self { fleet, pipeline, text: "x".repeat(TEXT_BYTES).into() }
     }

@@ -404,7 +404,7 @@ impl Behaviour for Master {
             }
             // Without an answer the estimate begins too low, and the agents' refusals are the truth.
             for (key, lease) in leases.unwrap_or_default() {
-                master.fleet.take_slot(&lease.agent, &lease.incarnation);
+                master.fleet.take_slot(&lease);
                 master.count(&key, &lease);
             }
             for (key, ask) in master.held.take().unwrap_or_default() {
@@ -432,7 +432,8 @@ impl Handle<Dispatch> for Master {
             return reply.send(Err(MasterError::Draining));
         }
         let Dispatch { submission, step, capability } = message;
-        let scores = self.world().fleet.scores(&capability);
+        let world = self.world();
+        let scores = world.fleet.scores(&capability, world.now);
         let sender = Sender::Dispatch { step, capability, scores, reply };
         let submission = Box::new(submission);
         self.take(submission.key.clone(), Ask::Submit { submission, sender }, turn);

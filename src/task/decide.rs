@@ -5,7 +5,7 @@ use super::TimerId;
 use super::apply::{apply, begin};
 use super::event::{AttemptEnd, Event, EventKind, Loss};
 use super::failure::{ErrorCode, Failure};
-use super::fleet::{Choice, Fleet};
+use super::fleet::{Choice, Fleet, Wanted};
 use super::id::{AgentId, At, AttemptNo, Scope, StepId, StepIndex};
 use super::json::Payload;
 use super::plan::Plan;
@@ -329,13 +329,19 @@ impl Draft<'_> {
 
     fn choose(&self, index: StepIndex) -> Option<Choice> {
         let (spec, step) = self.task.step(index);
-        let failed: Vec<_> = step
+        let had_it: Vec<_> = step
             .attempts
             .iter()
             .filter(|attempt| attempt.ended.is_some())
             .map(|attempt| attempt.agent.clone())
             .collect();
-        self.world.fleet.choose(&spec.capability, &failed, &self.taken, self.seed())
+        self.world.fleet.choose(&Wanted {
+            capability: &spec.capability,
+            had_it: &had_it,
+            promised: &self.taken,
+            now: self.world.now,
+            seed: self.seed(),
+        })
     }
 
     fn place(&mut self, index: StepIndex, choice: Choice) {

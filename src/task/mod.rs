@@ -26,7 +26,7 @@ pub use effects::{
 };
 pub use event::{AttemptEnd, Event, EventKind, Loss, SCHEMA};
 pub use failure::{ErrorCode, Failure};
-pub use fleet::{Choice, Fleet, Member};
+pub use fleet::{Choice, Fleet, Member, Record, Rest, Trial, Verdict, Wanted};
 pub use id::*;
 pub use json::{INLINE_BYTES, Json, Payload};
 pub use plan::{InvalidPlan, Limits, MAX_STEPS, Pipeline, Plan, Stage, StepSpec};

@@ -147,7 +147,7 @@ pub fn fleet(slots: u32) -> Fleet {
     let mut fleet = Fleet::new(15_000);
     let capabilities = ["analyze", "evaluate"].map(capability).to_vec();
     if slots > 0 {
-        let member = Member { incarnation: incarnation("i1"), capabilities, slots, busy: 0, recent_failures: 0 };
+        let member = Member::new(incarnation("i1"), capabilities, slots);
         fleet.join(agent("ann"), member, At(START));
     }
     fleet

@@ -4,7 +4,7 @@
 use super::store::Store;
 use super::town::Town;
 use callboard::task::{
-    AgentId, AttemptEnd, AttemptNo, ErrorCode, Input, Limits, Loss, Outcome, Refusal, Report, StepId, StepIndex,
+    AgentId, At, AttemptEnd, AttemptNo, ErrorCode, Input, Limits, Loss, Outcome, Refusal, Report, StepId, StepIndex,
     StepState, Task, TaskOutcome,
 };
 
@@ -100,7 +100,7 @@ impl Ledger {
     }
 
     /// Why an input must change nothing; none when it must count.
-    pub fn refusal(&self, task: &Task, input: &Input, store: &Store, town: &Town) -> Option<Refusal> {
+    pub fn refusal(&self, task: &Task, input: &Input, store: &Store, town: &Town, now: At) -> Option<Refusal> {
         let find = |id: &StepId| task.plan.steps().iter().position(|spec| spec.id == *id);
         match (input, task.end.as_ref().map(|end| &end.outcome)) {
             (Input::Report(report), _) => match find(&report.step) {
@@ -112,7 +112,7 @@ impl Ledger {
             (Input::Cancel(_), Some(TaskOutcome::Failed(_))) => Some(Refusal::AlreadyEnded("failed")),
             (_, Some(_)) => Some(Refusal::Stale),
             (Input::Claim(id), None) => match store.queue.iter().find(|entry| entry.step == *id) {
-                Some(entry) => (town.free(&entry.capability, &[]) == 0).then_some(Refusal::NoSlot),
+                Some(entry) => (town.free(&entry.capability, &[], now) == 0).then_some(Refusal::NoSlot),
                 None if find(id).is_none() => Some(Refusal::UnknownStep(id.clone())),
                 None => Some(Refusal::Stale),
             },

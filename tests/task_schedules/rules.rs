@@ -141,8 +141,8 @@ impl<'a> Walk<'a> {
         assert_eq!(attempt.0 as usize, state.attempts.len() + 1, "attempt numbers only grow");
         let member = self.town.member(agent).expect("placed with a dead agent");
         assert!(member.capabilities.contains(&spec.capability), "placed with an agent that cannot");
-        let promised = self.promised.iter().filter(|other| *other == agent).count() as u32;
-        assert!(member.busy + promised < member.slots, "placed with a full agent");
+        let free = self.town.free_of(agent, &spec.capability, &self.promised, self.now);
+        assert!(free > 0, "placed with an agent that is full or rests");
         if !matches!(self.input, Some(Input::Claim(id)) if *id == spec.id) {
             assert_eq!(self.way(step), Way::Place);
         }
@@ -158,7 +158,7 @@ impl<'a> Walk<'a> {
         let grace = if spec.optional { TTL_MS } else { spec.limits.no_agent_timeout_ms };
         if self.town.live(&spec.capability) {
             let waits = queued || self.town.others_go_first(&spec.capability, self.state.options.priority);
-            if !waits && self.town.free(&spec.capability, &self.promised) > 0 {
+            if !waits && self.town.free(&spec.capability, &self.promised, self.now) > 0 {
                 return Way::Place;
             }
             return Way::Wait { since, agent_absent: false, latest: self.now.plus(grace.max(1000)) };

@@ -114,15 +114,16 @@ impl Schedule {
         let world = World { now: self.now, seed: self.seed, fleet: &self.town.fleet };
         let answer = decide(&self.task, input.clone(), world);
         assert_eq!(answer, decide(&self.task, input.clone(), world), "the same question has one answer");
-        match (answer, self.ledger.refusal(&self.task, &input, &self.store, &self.town)) {
+        match (answer, self.ledger.refusal(&self.task, &input, &self.store, &self.town, self.now)) {
             (Err(refusal), Some(expected)) => assert_eq!(refusal, expected),
             (Ok(decision), None) => {
                 let before = std::mem::replace(&mut self.task, decision.task);
                 let walk = Walk::new(before.clone(), Some(&input), &self.town, self.now);
                 let walked = walk.along(&decision.events, &mut self.ledger);
                 assert_eq!(walked, self.task, "folded, the events are the state");
-                self.events.extend(decision.events);
                 self.committed(Some(&before));
+                self.town.judged(&self.task, &decision.events);
+                self.events.extend(decision.events);
             }
             (answer, expected) => panic!("{input:?} gave {answer:?} instead of {expected:?}"),
         }

@@ -1,7 +1,10 @@
 //! The agents around a task, and what else keeps them busy. Beside the fleet it keeps its own plain count of what the
 //! fleet should know, which the rules judge by.
 
-use callboard::task::{AgentId, At, Capability, Fleet, Incarnation, Lease, Member, Priority, QueueEntry};
+use callboard::task::{
+    AgentId, At, AttemptNo, Capability, Event, Fleet, Incarnation, Lease, Member, Priority, QueueEntry, StepId, Task,
+    Trial,
+};
 
 /// How long a heartbeat counts.
 pub const TTL_MS: u64 = 10_000;
@@ -39,13 +42,7 @@ impl Town {
             self.last_live[position] = Some(now);
         }
         let capabilities = (0..CAPABILITIES).filter(skilled).map(|position| self.capabilities[position].clone());
-        let member = Member {
-            incarnation: Incarnation::trusted(format!("life-{}", self.lives)),
-            capabilities: capabilities.collect(),
-            slots,
-            busy: 0,
-            recent_failures: 0,
-        };
+        let member = Member::new(Incarnation::trusted(format!("life-{}", self.lives)), capabilities.collect(), slots);
         self.fleet.join(self.agents[agent % AGENTS].clone(), member, now);
     }
 
@@ -68,10 +65,12 @@ impl Town {
     pub fn others_run(&mut self, agent: usize, come: bool) {
         let agent = &self.agents[agent % AGENTS];
         let Some(incarnation) = self.member(agent).map(|member| member.incarnation.clone()) else { return };
+        let (step, attempt) = (StepId::trusted("t2-P1"), AttemptNo(1));
+        let lease = Lease { step, attempt, agent: agent.clone(), incarnation };
         if come {
-            self.fleet.take_slot(agent, &incarnation);
+            self.fleet.take_slot(&lease);
         } else {
-            self.fleet.give_slot(agent, &incarnation);
+            self.fleet.give_slot(&lease);
         }
     }
 
@@ -86,12 +85,15 @@ impl Town {
     // === What a commit of our task means for it ===
 
     pub fn leased(&mut self, lease: &Lease) {
-        self.fleet.take_slot(&lease.agent, &lease.incarnation);
+        self.fleet.take_slot(lease);
     }
 
     pub fn released(&mut self, lease: &Lease) {
-        self.fleet.give_slot(&lease.agent, &lease.incarnation);
-        self.fleet.judge(&lease.agent, &lease.incarnation, lease.attempt.0.is_multiple_of(2));
+        self.fleet.give_slot(lease);
+    }
+
+    pub fn judged(&mut self, task: &Task, events: &[Event]) {
+        events.iter().filter_map(|event| Trial::of(task, event)).for_each(|trial| self.fleet.judge(&trial));
     }
 
     pub fn enqueued(&mut self, entry: &QueueEntry) {
@@ -128,12 +130,21 @@ impl Town {
     }
 
     /// Free slots for a capability, when those already promised are taken.
-    pub fn free(&self, capability: &Capability, promised: &[AgentId]) -> u32 {
-        let free = |(agent, member): (&AgentId, &Member)| {
-            let promised = promised.iter().filter(|other| *other == agent).count() as u32;
-            member.slots.saturating_sub(member.busy + promised)
-        };
-        self.able(capability).map(free).sum()
+    pub fn free(&self, capability: &Capability, promised: &[AgentId], now: At) -> u32 {
+        self.able(capability).map(|(agent, _)| self.free_of(agent, capability, promised, now)).sum()
+    }
+
+    /// Free slots of one agent: it may be tried with one step when its rest is over, or when all others rest as well.
+    pub fn free_of(&self, agent: &AgentId, capability: &Capability, promised: &[AgentId], now: At) -> u32 {
+        let Some(member) = self.member(agent) else { return 0 };
+        let promised = promised.iter().filter(|other| *other == agent).count() as u32;
+        let free = member.slots.saturating_sub(member.busy + promised);
+        let all_rest = self.able(capability).all(|(_, member)| member.record.rest.is_some());
+        match &member.record.rest {
+            None => free,
+            Some(rest) if (rest.until <= now || all_rest) && rest.probe.is_none() && promised == 0 => free.min(1),
+            Some(_) => 0,
+        }
     }
 
     pub fn others_go_first(&self, capability: &Capability, priority: Priority) -> bool {

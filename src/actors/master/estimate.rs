@@ -6,7 +6,7 @@ use crate::actors::patience::patiently;
 use crate::actors::{Roster, Turn};
 use crate::messages::{CallContext, SlotsFree};
 use crate::store::Commit;
-use crate::task::{self, AttemptEnd, Capability, Effects, Event, EventKind, Lease, Member, Task, TaskKey, World};
+use crate::task::{self, Capability, Effects, Event, Lease, Member, Task, TaskKey, Trial, World};
 use foldhash::HashSet;
 
 impl Master {
@@ -32,13 +32,7 @@ impl Master {
             self.fleet.leave(&agent);
         }
         for (agent, entry) in roster {
-            let member = Member {
-                incarnation: entry.incarnation.clone(),
-                capabilities: entry.capabilities.clone(),
-                slots: entry.slots,
-                busy: 0,
-                recent_failures: 0,
-            };
+            let member = Member::new(entry.incarnation.clone(), entry.capabilities.clone(), entry.slots);
             self.fleet.join(agent.clone(), member, now);
         }
     }
@@ -70,7 +64,7 @@ impl Master {
     }
 
     pub(super) fn offer(&self, capability: &Capability) {
-        let free = self.fleet.free_slots(capability);
+        let free = self.fleet.free_slots(capability, self.parts.store.now());
         if free == 0 || !self.fleet.queue_before(capability, task::Priority::Low) {
             return;
         }
@@ -86,12 +80,12 @@ impl Master {
         for (number, lease) in effects.release.iter().enumerate() {
             // What another master placed is not among the slots that are counted here.
             let is_counted = self.counted.remove(&(key.clone(), lease.clone())).is_some();
-            if !is_counted || !self.fleet.give_slot(&lease.agent, &lease.incarnation) {
+            if !is_counted || !self.fleet.give_slot(lease) {
                 booking.not_given.push(number);
             }
         }
         for (number, lease) in effects.lease.iter().enumerate() {
-            if !self.fleet.take_slot(&lease.agent, &lease.incarnation) {
+            if !self.fleet.take_slot(lease) {
                 booking.not_taken.push(number);
             }
         }
@@ -107,10 +101,10 @@ impl Master {
     /// Takes back exactly what was booked for a commit that was not written.
     pub(super) fn unbook(&mut self, key: &TaskKey, booking: &Booking, effects: &Effects) {
         for lease in counted(&effects.lease, &booking.not_taken) {
-            self.fleet.give_slot(&lease.agent, &lease.incarnation);
+            self.fleet.give_slot(lease);
         }
         for lease in counted(&effects.release, &booking.not_given) {
-            self.fleet.take_slot(&lease.agent, &lease.incarnation);
+            self.fleet.take_slot(lease);
             self.count(key, lease);
         }
         for entry in &effects.enqueue {
@@ -129,7 +123,8 @@ impl Master {
     /// Of what was placed here another master may have heard the end, which nobody told this one: where no slot seems to
     /// be free, the store is asked which leases still stand.
     pub(super) fn recount_where_none_is_free(&mut self, turn: &mut Turn<'_, Self>) {
-        let is_full = self.fleet.capabilities().iter().any(|capability| self.fleet.free_slots(capability) == 0);
+        let now = self.parts.store.now();
+        let is_full = self.fleet.capabilities().iter().any(|capability| self.fleet.free_slots(capability, now) == 0);
         if !is_full || self.is_recounting {
             return;
         }
@@ -150,7 +145,7 @@ impl Master {
         // What was counted since the store was asked is not in its answer.
         let is_over = |held: &(TaskKey, Lease), counted_at: u64| counted_at < recounts && !standing.contains(held);
         for (_, lease) in self.counted.extract_if(|held, counted_at| is_over(held, *counted_at)).map(|(held, _)| held) {
-            self.fleet.give_slot(&lease.agent, &lease.incarnation);
+            self.fleet.give_slot(&lease);
         }
         for capability in self.fleet.capabilities() {
             self.offer(&capability);
@@ -159,18 +154,8 @@ impl Master {
 
     /// Remembers how the attempts of a written commit went, for and against their agents.
     pub(super) fn judge(&mut self, task: &Task, events: &[Event]) {
-        use AttemptEnd::{Crashed, Failed, Fatal, TimedOut};
-        for event in events {
-            let (step, no, has_failed) = match &event.kind {
-                EventKind::StepSucceeded { step, attempt, .. } => (step, attempt, false),
-                EventKind::AttemptEnded { step, attempt, end: Failed(_) | Fatal(_) | Crashed(_) | TimedOut } => {
-                    (step, attempt, true)
-                }
-                _ => continue,
-            };
-            if let Some(attempt) = task.step(*step).1.attempt(*no) {
-                self.fleet.judge(&attempt.agent, &attempt.incarnation, has_failed);
-            }
+        for trial in events.iter().filter_map(|event| Trial::of(task, event)) {
+            self.fleet.judge(&trial);
         }
     }
 }

@@ -2,9 +2,9 @@
 //! with slots and queues what a shell would, so that each test says only what it is about.
 
 use super::super::super::{
-    AgentId, At, AttemptEnd, AttemptNo, Capability, ErrorCode, Failure, Fleet, Incarnation, Input, Json, Limits, Loss,
-    Member, Options, Outcome, Payload, Plan, Refusal, Report, Request, Step, StepId, StepIndex, StepSpec, Submission,
-    Task, TaskId, TaskKey, TaskOutcome, Tenant, TimerId, World, accept, decide, effects, timers,
+    AgentId, At, AttemptEnd, AttemptNo, Capability, ErrorCode, Failure, Fleet, Incarnation, Input, Json, Lease, Limits,
+    Loss, Member, Options, Outcome, Payload, Plan, Refusal, Report, Request, Step, StepId, StepIndex, StepSpec,
+    Submission, Task, TaskId, TaskKey, TaskOutcome, Tenant, TimerId, World, accept, decide, effects, timers,
 };
 
 pub(super) const TTL_MS: u64 = 30_000;
@@ -55,14 +55,19 @@ pub(super) fn fleet(agents: &[(&'static str, &'static str, u32)]) -> Fleet {
 }
 
 pub(super) fn join(fleet: &mut Fleet, name: &'static str, capabilities: &str, slots: u32, now: At) {
-    let member = Member {
-        incarnation: Incarnation::trusted("life-1"),
-        capabilities: capabilities.split(',').map(|name| Capability::trusted(name.to_owned())).collect(),
-        slots,
-        busy: 0,
-        recent_failures: 0,
-    };
+    let capabilities = capabilities.split(',').map(|name| Capability::trusted(name.to_owned())).collect();
+    let member = Member::new(Incarnation::trusted("life-1"), capabilities, slots);
     fleet.join(AgentId::trusted(name), member, now);
+}
+
+/// A lease of another task's step.
+pub(super) fn somebody_elses(agent: &'static str) -> Lease {
+    Lease {
+        step: StepId::trusted("t2-P1"),
+        attempt: AttemptNo(1),
+        agent: AgentId::trusted(agent),
+        incarnation: Incarnation::trusted("life-1"),
+    }
 }
 
 pub(super) fn submission(options: Options) -> Submission {
@@ -122,9 +127,9 @@ impl Desk {
 
     fn keep_books(&mut self, before: Option<&Task>) {
         let effects = effects(before, &self.task);
-        effects.lease.iter().for_each(|lease| assert!(self.fleet.take_slot(&lease.agent, &lease.incarnation)));
+        effects.lease.iter().for_each(|lease| assert!(self.fleet.take_slot(lease)));
         for lease in &effects.release {
-            self.fleet.give_slot(&lease.agent, &lease.incarnation);
+            self.fleet.give_slot(lease);
         }
         effects.dequeue.iter().for_each(|entry| self.fleet.waited(&entry.capability, entry.priority));
         effects.enqueue.iter().for_each(|entry| self.fleet.waits(&entry.capability, entry.priority));
