@@ -47,6 +47,8 @@ impl Score {
     pub(super) fn value(&self) -> f64 {
         let share = f64::from(self.free) / f64::from(self.slots.max(1));
         let sound = 1.0 - self.failing;
-        share * self.speed * sound * sound - if self.had_it { HAD_IT } else { 0.0 }
+        // A slot is hardly slower beside busy ones, so that load weighs less than pace; and a failure costs the step
+        // another whole try, elsewhere and later, so that it weighs more.
+        share.sqrt() * self.speed * sound * sound - if self.had_it { HAD_IT } else { 0.0 }
     }
 }

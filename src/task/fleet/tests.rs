@@ -213,7 +213,7 @@ fn a_slow_agent_is_chosen_only_when_the_others_are_nearly_full() {
     (0..9).for_each(|_| fleet.ended("aaa", Verdict::Good, 100, NOW));
     (0..2).for_each(|_| fleet.ended("bbb", Verdict::Good, 1_000, NOW));
     (1..=3).for_each(|number| fleet.takes("aaa", number));
-    assert_eq!(fleet.chosen(&[], NOW), always("aaa"), "a quarter of it is more than all of one ten times slower");
+    assert_eq!(fleet.chosen(&[], NOW), always("aaa"), "a last slot of it is better than all of one ten times slower");
     fleet.takes("aaa", 4);
     assert_eq!(fleet.chosen(&[], NOW), always("bbb"));
     assert!(fleet.reason(NOW).contains("1 s a step, no other is free"), "{}", fleet.reason(NOW));
@@ -268,10 +268,10 @@ fn the_reason_says_in_words_what_was_weighed() {
     fleet.ended("aaa", Verdict::Good, 1_234, NOW);
     fleet.fails("aaa", 1);
     fleet.takes("aaa", 1);
-    let words = "score 0.48: 3 of 4 slots free, 1.2 s a step, 20 % failed lately, no other is free";
+    let words = "score 0.55: 3 of 4 slots free, 1.2 s a step, 20 % failed lately, no other is free";
     assert_eq!(fleet.reason(NOW), words);
     let again = fleet.choice(&[agent("aaa")], &[], NOW, 1).unwrap().reason;
-    assert!(again.starts_with("score -0.02: 3 of 4"), "{again}: a half less for having had this very step");
+    assert!(again.starts_with("score 0.05: 3 of 4"), "{again}: a half less for having had this very step");
 }
 
 // === Rest ===
