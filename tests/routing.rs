@@ -5,6 +5,7 @@
 mod support;
 
 use serde_json::{Value, json};
+use std::net::TcpListener;
 use support::hands::Hands;
 use support::{Server, callboard};
 
@@ -73,6 +74,45 @@ async fn a_worker_gets_what_was_dispatched_as_it_was_given_and_answers_by_the_sa
     // What it repeats of its input is kept as references.
     assert_eq!(ended["final_output"], json!({"text": "red", "input": {"refs": []}, "context": {"refs": []}}));
     assert!(hands.nothing_came());
+}
+
+#[tokio::test]
+async fn a_worker_that_is_reached_and_never_answers_is_found_out() {
+    let server = routing();
+    // What connects to it waits for ever.
+    let deaf = TcpListener::bind("127.0.0.1:0").unwrap();
+    let register = async |name: &str, url: String, slots: u32| {
+        let declaration = json!({"agent_id": name, "url": url, "capabilities": ["paint"], "slots": slots,
+            "ag2_profile": "painter"});
+        assert_eq!(server.post("/register", &declaration).await.0, 202);
+    };
+    let dispatch = async |step: String| {
+        let work = json!({"task_id": "t-1", "sub_id": step, "command": "paint"});
+        let (status, decision) = server.post("/dispatch", &work).await;
+        (status, decision["selected_agent"].as_str().unwrap_or_default().to_owned())
+    };
+    register("deaf", format!("http://{}", deaf.local_addr().unwrap()), 20).await;
+    for step in 0..3 {
+        assert_eq!(dispatch(format!("S{step}")).await, (200, "deaf".to_owned()));
+    }
+    let hands = Hands::listen();
+    register("by-hand", hands.url.clone(), 4).await;
+    let mut came: Vec<_> = (0..3).map(|_| hands.next()["sub_id"].as_str().unwrap().to_owned()).collect();
+    came.sort();
+    assert_eq!(came, ["S0", "S1", "S2"], "lost there, they came here");
+    for step in came {
+        let (_, task) = server.get(&format!("/task/t-1:{step}")).await;
+        assert_eq!(task["steps"][0]["losses"], 1, "{task:#}");
+    }
+    // Now it rests: beside a full worker it gets no more than one step, to see whether it has come to itself.
+    let mut answers = Vec::new();
+    for step in 3..10 {
+        answers.push(dispatch(format!("S{step}")).await);
+    }
+    let count = |answer: (u16, &str)| answers.iter().filter(|(status, name)| (*status, &**name) == answer).count();
+    let tried = count((200, "deaf"));
+    assert!(tried <= 1, "{answers:?}");
+    assert_eq!((count((200, "by-hand")), count((429, ""))), (1, 6 - tried), "{answers:?}");
 }
 
 #[tokio::test]

@@ -33,8 +33,14 @@ pub struct Fleet {
     ttl_ms: u64,
     /// When all of them were last known to live.
     beat: At,
+    /// The records of those that left, for when the same life comes back: one that is not reached now and then leaves
+    /// each time.
+    left: HashMap<AgentId, (Incarnation, Record)>,
     reasons: Arc<Mutex<Reasons>>,
 }
+
+/// After this many agents have left, and not come back, their records are forgotten.
+const MOST_LEFT: usize = 4096;
 
 impl Fleet {
     /// An empty fleet whose heartbeats live this long, in milliseconds.
@@ -56,7 +62,9 @@ impl Fleet {
             if known.incarnation == member.incarnation {
                 (member.busy, member.record) = (known.busy, known.record.clone());
             }
-            self.leave(&agent);
+            self.remove(&agent);
+        } else if let Some((_, record)) = self.left.remove(&agent).filter(|(life, _)| *life == member.incarnation) {
+            member.record = record;
         }
         for capability in &member.capabilities {
             let trade = self.trades.entry(capability.clone()).or_default();
@@ -68,12 +76,21 @@ impl Fleet {
 
     /// An agent is gone.
     pub fn leave(&mut self, agent: &AgentId) {
-        let Some(member) = self.members.remove(agent) else { return };
+        let Some(member) = self.remove(agent) else { return };
+        if self.left.len() >= MOST_LEFT {
+            self.left.clear();
+        }
+        self.left.insert(agent.clone(), (member.incarnation, member.record.left()));
+    }
+
+    fn remove(&mut self, agent: &AgentId) -> Option<Member> {
+        let member = self.members.remove(agent)?;
         for capability in &member.capabilities {
             let Some(trade) = self.trades.get_mut(capability) else { continue };
             trade.exit(agent, member.place());
             trade.last_live = trade.last_live.max(Some(self.beat));
         }
+        Some(member)
     }
 
     /// All live agents.
@@ -150,10 +167,12 @@ impl Fleet {
 
     /// Remembers how an attempt went, for or against its agent.
     pub fn judge(&mut self, trial: &Trial<'_>) {
-        let counted = self.change(trial.agent, trial.incarnation, |member| member.record.add(trial));
-        if let (Some(()), Some(took_ms), Some(trade)) =
-            (counted, trial.took_ms(), self.trades.get_mut(trial.capability))
-        {
+        if self.change(trial.agent, trial.incarnation, |member| member.record.add(trial)).is_none() {
+            // Word that it is not reached comes before word of what it had.
+            let left = self.left.get_mut(trial.agent).filter(|(life, _)| life == trial.incarnation);
+            return left.into_iter().for_each(|(_, record)| record.add(trial));
+        }
+        if let (Some(took_ms), Some(trade)) = (trial.took_ms(), self.trades.get_mut(trial.capability)) {
             trade.pace.add(took_ms);
         }
     }

@@ -91,8 +91,7 @@ fn fleet(agents: &[(&'static str, &'static str)]) -> Fleet {
     let mut fleet = Fleet::new(30_000);
     for (name, capability) in agents {
         let capabilities = vec![Capability::trusted(*capability)];
-        let member =
-            Member { incarnation: Incarnation::trusted("i1"), capabilities, slots: 4, busy: 0, recent_failures: 0 };
+        let member = Member::new(Incarnation::trusted("i1"), capabilities, 4);
         fleet.join(AgentId::trusted(*name), member, NOW);
     }
     fleet

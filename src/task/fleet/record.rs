@@ -103,6 +103,14 @@ impl Record {
         };
     }
 
+    /// What is left of it when its agent goes: what that was tried with goes along.
+    pub(super) fn left(mut self) -> Self {
+        if let Some(rest) = &mut self.rest {
+            rest.probe = None;
+        }
+        self
+    }
+
     fn pace(&mut self, capability: &Capability) -> &mut Pace {
         let known = self.paces.iter().position(|(known, _)| known == capability);
         let position = known.unwrap_or_else(|| {

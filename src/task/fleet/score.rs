@@ -43,7 +43,8 @@ impl Score {
         }
     }
 
-    /// Higher is better; 1 is an idle agent that is as quick as usual and does not fail.
+    /// `sqrt(free slots / slots) × usual time / own time × (1 − failing)²`, less a half for having had this step. Higher
+    /// is better; 1 is an idle agent that is as quick as usual and does not fail.
     pub(super) fn value(&self) -> f64 {
         let share = f64::from(self.free) / f64::from(self.slots.max(1));
         let sound = 1.0 - self.failing;

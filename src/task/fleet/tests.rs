@@ -373,6 +373,25 @@ fn when_all_rest_each_is_tried_at_once_and_nobody_is_skipped() {
 }
 
 #[test]
+fn an_agent_that_comes_back_in_the_same_life_still_rests() {
+    let mut fleet = fleet();
+    fleet.fails("aaa", 2);
+    fleet.leave(&agent("aaa"));
+    // Why it left: the last word of what it had.
+    fleet.fails("aaa", 1);
+    fleet.join(agent("aaa"), member(4), NOW);
+    assert_eq!(fleet.chosen(&[], NOW), always("bbb"));
+    let due = NOW.plus(1_000);
+    fleet.takes("aaa", 1);
+    fleet.leave(&agent("aaa"));
+    fleet.join(agent("aaa"), member(4), due);
+    assert_eq!(fleet.chosen(&[], due), always("aaa"), "what it was tried with left along with it");
+    fleet.leave(&agent("aaa"));
+    fleet.join(agent("aaa"), Member::new(Incarnation::trusted("i2"), vec![analyze()], 4), NOW);
+    assert_eq!(fleet.free(), 8, "a new life has done nothing wrong");
+}
+
+#[test]
 fn a_resting_agent_that_leaves_takes_its_rest_along() {
     let mut fleet = fleet();
     fleet.fails("aaa", 3);
