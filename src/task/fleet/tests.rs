@@ -274,6 +274,30 @@ fn the_reason_says_in_words_what_was_weighed() {
     assert!(again.starts_with("score 0.05: 3 of 4"), "{again}: a half less for having had this very step");
 }
 
+#[test]
+fn what_is_no_fault_of_an_agent_says_nothing_of_it() {
+    use crate::task::{AttemptEnd, ErrorCode, Failure, Loss};
+    let failure = |code| Failure::new(code, "it broke");
+    let broke = failure(ErrorCode::InternalError);
+    for (end, verdict) in [
+        (AttemptEnd::Failed(broke.clone()), Some(Verdict::Bad)),
+        (AttemptEnd::Fatal(broke.clone()), Some(Verdict::Bad)),
+        (AttemptEnd::Crashed(broke), Some(Verdict::Bad)),
+        (AttemptEnd::TimedOut, Some(Verdict::Late)),
+        (AttemptEnd::Lost(Loss::LeaseExpired), Some(Verdict::Bad)),
+        (AttemptEnd::Lost(Loss::Unreachable), Some(Verdict::Bad)),
+        (AttemptEnd::Lost(Loss::Stalled), Some(Verdict::Bad)),
+        (AttemptEnd::Lost(Loss::Refused), None),
+        (AttemptEnd::Lost(Loss::Drained), None),
+        (AttemptEnd::Lost(Loss::AgentRestarted), None),
+        (AttemptEnd::Superseded, None),
+        (AttemptEnd::Failed(failure(ErrorCode::BudgetExceeded)), None),
+        (AttemptEnd::Fatal(failure(ErrorCode::BudgetExceeded)), None),
+    ] {
+        assert_eq!(Verdict::of(&end), verdict, "{end:?}");
+    }
+}
+
 // === Rest ===
 
 #[test]

@@ -37,7 +37,7 @@ pub enum Verdict {
 impl Verdict {
     /// Nothing, where the agent did no more than say no, or went away in good order, or where somebody else's budget,
     /// wish or result ended it.
-    fn of(end: &AttemptEnd) -> Option<Self> {
+    pub(super) fn of(end: &AttemptEnd) -> Option<Self> {
         match end {
             AttemptEnd::Failed(failure) | AttemptEnd::Fatal(failure) if failure.code == ErrorCode::BudgetExceeded => {
                 None
