@@ -2,6 +2,8 @@
 //! be paused, killed and started again.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[path = "support/clock.rs"]
+mod clock;
 #[path = "support/redis.rs"]
 mod redis;
 

@@ -1,5 +1,6 @@
 //! A clock for one process alone, which a test can set: a few lines of C, preloaded, add to the machine's time what a file
 //! says. A library that does the same, libfaketime, cannot be had with Redis: it clashes with its allocator.
+#![allow(dead_code, reason = "each test takes what it needs")]
 
 use std::fs;
 use std::os::unix::fs::FileExt as _;
