@@ -81,6 +81,5 @@ pub async fn through_with<S: Strike>(play: Play, strike: impl FnOnce(&Cast) -> S
     }
     load.more(BETWEEN).await;
     let told = load.end().await;
-    let store = cast.store().await;
-    Verdict::of(name, seed, &store, &told, &injuries).await
+    Verdict::of(name, seed, &cast, &told, &injuries).await
 }

@@ -1,7 +1,7 @@
 //! What must hold once everything is quiet, found from the logs alone, and how long it took until things went on.
 
+use crate::cast::Cast;
 use crate::load::{Fate, Told};
-use callboard::store::Store;
 use callboard::task::{AttemptEnd, EventKind};
 use callboard::testkit::{Audit, Log};
 use std::fmt;
@@ -43,8 +43,8 @@ const REST: Duration = Duration::from_secs(60);
 
 impl Verdict {
     /// Looks through the store of a system to which nothing is sent any more.
-    pub async fn of(name: &'static str, seed: u64, store: &dyn Store, told: &[Told], injuries: &[Injury]) -> Self {
-        let audit = at_rest(store).await;
+    pub async fn of(name: &'static str, seed: u64, cast: &Cast, told: &[Told], injuries: &[Injury]) -> Self {
+        let audit = at_rest(cast).await;
         let mut faults = audit.faults();
         let mut lost = Vec::new();
         for one in told {
@@ -56,7 +56,7 @@ impl Verdict {
             }
         }
         faults.extend(audit.logs().iter().flat_map(unjust));
-        let open = audit.logs().iter().filter(|log| log.task().end.is_none());
+        let open = audit.logs().iter().filter(|log| log.task().end.is_none() || !log.faults().is_empty());
         faults.extend(open.map(|log| format!("{} goes on like this:\n{log}", log.task().key)));
         let (met, unmet) = told.iter().partition::<Vec<_>, _>(|one| {
             injuries.iter().any(|injury| one.submitted_ms <= injury.over_ms && one.ended_ms >= injury.at_ms)
@@ -95,14 +95,15 @@ impl Verdict {
 }
 
 /// Waits until the store is quiet: what is told to a client is committed, and what follows from it may be under way.
-async fn at_rest(store: &dyn Store) -> Audit {
+async fn at_rest(cast: &Cast) -> Audit {
     let until = Instant::now() + REST;
     loop {
-        let audit = Audit::of(store).await.unwrap();
+        // Anew each time: how many tasks are open is told when a store is opened.
+        let audit = Audit::of(&cast.store().await).await.unwrap();
         if audit.faults().is_empty() || Instant::now() > until {
             return audit;
         }
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
 
