@@ -15,7 +15,6 @@ use super::submission::Priority;
 use foldhash::HashMap;
 use parking_lot::Mutex;
 use reason::Reasons;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use trade::Trade;
 
@@ -24,11 +23,11 @@ pub use record::{Record, Rest};
 pub use routing::{Choice, Wanted};
 pub use trial::{Trial, Verdict};
 
-/// All live agents by name, and all capabilities ever seen. What it costs to choose an agent, and to book that a step
-/// began or ended, does not grow with the number of agents or of steps.
+/// All live agents by name, and all capabilities ever seen. Hashed, not ordered: what it costs to choose an agent, and to book that a step
+/// began or ended, must not grow with the number of agents or of steps.
 #[derive(Debug, Clone, Default)]
 pub struct Fleet {
-    members: BTreeMap<AgentId, Member>,
+    members: HashMap<AgentId, Member>,
     trades: HashMap<Capability, Trade>,
     ttl_ms: u64,
     /// When all of them were last known to live.
@@ -93,7 +92,7 @@ impl Fleet {
         Some(member)
     }
 
-    /// All live agents.
+    /// All live agents, in no order.
     pub fn members(&self) -> impl Iterator<Item = (&AgentId, &Member)> {
         self.members.iter()
     }

@@ -66,12 +66,14 @@ impl Fleet {
         Some(Choice { agent: agent.clone(), incarnation: member.incarnation.clone(), reason })
     }
 
-    /// Every live agent for a capability with its score, whether or not it has a free slot.
+    /// Every live agent for a capability with its score, in order of their names, whether or not it has a free slot.
     pub fn scores(&self, capability: &Capability, now: At) -> Vec<(AgentId, f64)> {
         let Some(trade) = self.trades.get(capability) else { return Vec::new() };
         let able = self.members.iter().filter(|(_, member)| member.capabilities.contains(capability));
         let score = |member: &Member| Score::of(member, member.free(), capability, trade.pace, now, false).value();
-        able.map(|(agent, member)| (agent.clone(), score(member))).collect()
+        let mut scores: Vec<_> = able.map(|(agent, member)| (agent.clone(), score(member))).collect();
+        scores.sort_by(|(one, _), (other, _)| one.cmp(other));
+        scores
     }
 
     fn candidate<'a>(&'a self, trade: &Trade, wanted: &Wanted<'_>, agent: &'a AgentId) -> Option<Candidate<'a>> {
