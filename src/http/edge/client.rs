@@ -329,10 +329,11 @@ impl Call {
         Ok(self)
     }
 
-    /// The same with a header; a value that no header can hold is escaped as in a URL.
+    /// The same with a header; a value that no header can hold is escaped as in a URL. Other bytes than ASCII's could be
+    /// sent as they are, but are read by nobody.
     pub fn header(mut self, name: HeaderName, value: &str) -> Self {
-        let value = HeaderValue::from_str(value).or_else(|_| HeaderValue::from_str(&escaped(value)));
-        if let Ok(value) = value {
+        let plain = Some(value).filter(|value| value.is_ascii()).and_then(|value| HeaderValue::from_str(value).ok());
+        if let Some(value) = plain.or_else(|| HeaderValue::from_str(&escaped(value)).ok()) {
             self.headers.insert(name, value);
         }
         self
@@ -363,6 +364,15 @@ mod tests {
         assert!(!format!("{place:?}").contains("d29"));
         assert_eq!(place.base.join("work").unwrap().as_str(), "http://host:5000/below/work");
         assert_eq!(Place::parse("https://host").unwrap().authorization, None);
+    }
+
+    #[test]
+    fn a_name_in_any_script_arrives_in_a_header_that_can_be_read() {
+        let name = HeaderName::from_static("callboard-step");
+        for (value, shown) in [("t-1 P1", "t-1 P1"), ("第七", "%E7%AC%AC%E4%B8%83"), ("a\nb", "a%0Ab")] {
+            let call = Call::new(Method::GET, "", &CallContext::default()).header(name.clone(), value);
+            assert_eq!(call.headers.get(&name).and_then(|value| value.to_str().ok()), Some(shown));
+        }
     }
 
     #[test]
