@@ -220,7 +220,9 @@ class Worker:
     def drain(self):
         """Leaves, and finishes what runs."""
         log.info("leaving, with %s under way", len(self.steps))
-        call("DELETE", f"{MASTER_URL}/register/{quote(AGENT_ID, safe='')}", None, 5)
+        # Its own life, and not one that has joined under the same name since.
+        life = {"Callboard-Incarnation": self.incarnation}
+        call("DELETE", f"{MASTER_URL}/register/{quote(AGENT_ID, safe='')}", None, 5, life)
         with self.lock:
             self.lock.wait_for(lambda: not self.steps, GRACE_SECONDS)
 

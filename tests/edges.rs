@@ -6,12 +6,13 @@ use callboard::actors::{
     ActorRef, Address, Behaviour, Handle, Node, Proxy, Reply, Restarts, Spec, Tree, Turn, run, spawn_task, supervise,
 };
 use callboard::http::{
-    ColleagueUrl, GatewayPort, GenerateEdge, HostedAgent, HttpClient, Keys, Networks, ResultEdge, ResultPort, Server,
-    ServerOptions, Services, Site, SiteOptions, WorkEdge, WorkPort,
+    ColleagueUrl, GatewayPort, GenerateEdge, HostedAgent, HttpClient, Keys, Networks, RegisterEdge, RegisterPort,
+    ResultEdge, ResultPort, Server, ServerOptions, Services, Site, SiteOptions, WorkEdge, WorkPort,
 };
 use callboard::messages::{
-    CallAge, CallContext, CallError, CallStatus, DropAttempt, DropCall, Generate, Generated, MasterError, Message,
-    ModelError, Passage, Perform, Receipt, StepOutcome, StepResult, Usage, Work, WorkReply,
+    CallAge, CallContext, CallError, CallStatus, Declaration, Deregister, DropAttempt, DropCall, Generate, Generated,
+    MasterError, Message, ModelError, Passage, Perform, Receipt, Register, RegistryError, StepOutcome, StepResult,
+    Usage, Work, WorkReply,
 };
 use callboard::store::{MemoryStore, SystemClock};
 use callboard::task::{
@@ -453,6 +454,74 @@ fn an_output_that_is_too_large_fails_its_step_and_a_call_is_asked_after() {
             script.lock().push_back(Does::Answers(age));
             let answer = far.ask(CallStatus(CallId::trusted("a/b:7")), CallContext::default(), PATIENCE).await;
             assert_eq!(answer, Ok(age));
+        }
+        tree.root().stopped().await;
+    })
+    .unwrap();
+}
+
+// === Joining and leaving ===
+
+#[test]
+fn joining_and_leaving_mean_the_same_near_and_far() {
+    run(async {
+        let tree = tree();
+        let (register, registered, _met) = scripted::<Register>(&tree, 64);
+        let (deregister, deregistered, mut left) = scripted::<Deregister>(&tree, 64);
+        let port = RegisterPort {
+            register: register.actor_ref(),
+            deregister: deregister.actor_ref(),
+            heartbeat: unused(&tree),
+            foreign_beat: unused(&tree),
+            networks: Networks::default(),
+            keys: keys(),
+        };
+        let url = serve(&tree, |services| Services { register: Some(Arc::new(port)), ..services });
+        let edge = Arc::new(RegisterEdge::new(client(), &url).unwrap());
+        let far = supervise(&tree.root(), Spec::new("proxy", move || Proxy::create(edge.clone())));
+        let joining = Both {
+            node: register.node().clone(),
+            near: register.actor_ref(),
+            far: far.actor_ref(),
+            script: registered,
+            met: mpsc::unbounded_channel().1,
+        };
+        let declaration = Declaration {
+            agent: AgentId::trusted(AGENT),
+            incarnation: Incarnation::trusted("i-1"),
+            capabilities: vec![Capability::trusted("analyze")],
+            slots: 4,
+            profile: "analyst".into(),
+            description: None,
+            url: Some("http://127.0.0.1:5000".into()),
+            foreign: false,
+            reads_stages: true,
+        };
+        let answers: [fn() -> Result<(), RegistryError>; 3] = [
+            || Ok(()),
+            || Err(RegistryError::Replaced("a newer life has its name".into())),
+            || Err(RegistryError::Refused("not here".into())),
+        ];
+        for answer in answers {
+            let asked = joining.asked(|| Register(declaration.clone()), || Does::Answers(answer()), PATIENCE).await;
+            same(asked, Ok::<_, CallError>(answer()));
+        }
+        let leaving = Both {
+            node: deregister.node().clone(),
+            near: deregister.actor_ref(),
+            far: far.actor_ref(),
+            script: deregistered,
+            met: mpsc::unbounded_channel().1,
+        };
+        for incarnation in [None, Some(Incarnation::trusted("life 7, 第七"))] {
+            let farewell = Deregister { agent: AgentId::trusted(AGENT), incarnation };
+            same(
+                leaving.asked(|| farewell.clone(), || Does::Answers(Ok(())), PATIENCE).await,
+                Ok::<_, CallError>(Ok::<_, RegistryError>(())),
+            );
+            for _way in ["near", "far"] {
+                assert_eq!(left.recv().await, Some(Met::Took(farewell.clone())));
+            }
         }
         tree.root().stopped().await;
     })

@@ -7,8 +7,8 @@ mod think;
 use super::{ActorRef, Behaviour, Handle, Reply, TaskEnd, TaskSet, Turn, spawn_task};
 use crate::agents::{Agent, AgentError};
 use crate::messages::{
-    ActiveAttempt, CallContext, CallError, Declaration, Drain, DropAttempt, Generate, Heartbeat, HeartbeatAnswer,
-    Perform, Register, StepOutcome, StepResult, Work, WorkReply,
+    ActiveAttempt, CallContext, CallError, Declaration, Drain, Draining, DropAttempt, Generate, Heartbeat,
+    HeartbeatAnswer, Perform, Register, RegistryError, StepOutcome, StepResult, Work, WorkReply,
 };
 use crate::task::{AgentId, Capability, ErrorCode, Failure, Incarnation, Json, Loss};
 use foldhash::{HashMap, HashMapExt as _};
@@ -214,15 +214,25 @@ impl AgentActor {
         self.is_joining = true;
         let joined = self.parts.register.ask(Register(declaration), CallContext::default(), REGISTRY_TIMEOUT);
         turn.spawn(joined, move |actor, joined, turn| {
-            actor.is_joining = false;
-            if !matches!(joined, Ok(Ok(()))) && !actor.is_draining {
-                actor.is_joining = true;
-                tracing::warn!(agent = %actor.id(), ?joined, "could not join; trying again");
+            actor.is_joining = !matches!(joined, Ok(Ok(()))) && !actor.is_draining;
+            if actor.is_joining {
+                let pause = actor.pause_after(&joined, pause);
                 let next = (pause * 2).min(JOIN_PAUSES.1);
                 let jittered = pause.mul_f64(0.5 + fastrand::f64() / 2.0);
                 turn.later(jittered, move |actor, turn| actor.join(next, turn));
             }
         });
+    }
+
+    /// How long it waits after it could not join.
+    fn pause_after(&self, joined: &Result<Result<(), RegistryError>, CallError>, pause: Duration) -> Duration {
+        if let Ok(Err(RegistryError::Replaced(why))) = joined {
+            tracing::error!(agent = %self.id(), "this agent gets no work: {why}");
+            // Its name is free again when the newer life has not been heard for so long.
+            return Duration::from_millis(self.parts.heartbeat_ttl_ms) * 2;
+        }
+        tracing::warn!(agent = %self.id(), ?joined, "could not join; trying again");
+        pause
     }
 
     /// What it says of itself; none when it is to join no more.
@@ -367,7 +377,8 @@ impl Handle<Drain> for AgentActor {
         if drain.hand_back {
             self.hand_back(turn);
         }
-        reply.send(self.attempts.len() + self.handed_back);
+        let left = self.attempts.len() + self.handed_back;
+        reply.send(Draining { incarnation: self.incarnation.clone(), left });
     }
 }
 
@@ -404,3 +415,6 @@ fn judge(outcome: TaskEnd<Result<Json, AgentError>>) -> Option<StepOutcome> {
         TaskEnd::Aborted => return None,
     })
 }
+
+#[cfg(test)]
+mod tests;

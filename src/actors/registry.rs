@@ -3,6 +3,7 @@
 //! about a task.
 
 mod foreign;
+mod joining;
 mod watching;
 
 use super::directory::{Connect, Directory};
@@ -10,8 +11,8 @@ use super::patience::{patiently, within};
 use super::vigil::Vigil;
 use super::{ActorRef, Behaviour, Handle, Reply, Turn};
 use crate::messages::{
-    ActiveAttempt, Advance, AgentRecord, CallContext, CallStatus, Declaration, Deregister, DropAttempt, Due, DueNow,
-    Heartbeat, HeartbeatAnswer, Phase, Register, RegistryError,
+    ActiveAttempt, Advance, AgentRecord, CallContext, CallStatus, Declaration, DropAttempt, Due, DueNow, Heartbeat,
+    HeartbeatAnswer, Phase, RegistryError,
 };
 use crate::store::{Store, StoreError};
 use crate::task::{AgentId, At, Capability, Incarnation, Lease, Loss, TaskKey};
@@ -80,6 +81,8 @@ pub struct Registry {
 
 struct Alive {
     declaration: Declaration,
+    /// The lives of this name that this one came after.
+    replaced: Vec<Incarnation>,
     /// When it was last heard, by whichever master; by this process's clock, since it is silence that counts.
     heard: Instant,
     /// When this registry heard it itself.
@@ -130,9 +133,9 @@ impl Registry {
         });
     }
 
-    fn heard(&mut self, declaration: Declaration) {
+    fn heard(&mut self, declaration: Declaration, replaced: Vec<Incarnation>) {
         let now = Instant::now();
-        let alive = Alive { declaration, heard: now, heard_here: Some(now), unreachable_since: None };
+        let alive = Alive { declaration, replaced, heard: now, heard_here: Some(now), unreachable_since: None };
         self.agents.insert(alive.declaration.agent.clone(), alive);
     }
 
@@ -187,16 +190,19 @@ impl Registry {
         match known {
             Some(alive) if alive.declaration.incarnation == record.declaration.incarnation => {
                 alive.unreachable_since = alive.unreachable_since.filter(|since| *since > heard);
+                alive.replaced = joining::both(&record.replaced, &alive.replaced);
                 if heard > alive.heard {
                     alive.heard = heard;
                     alive.declaration = record.declaration;
                 }
             }
             // Word of an earlier life, which came later than that of this one.
-            Some(alive) if alive.heard > heard => {}
+            Some(alive) if alive.has_replaced(&record.declaration.incarnation) => {}
+            Some(alive) if alive.heard > heard && !record.replaced.contains(&alive.declaration.incarnation) => {}
             _ => {
                 tracing::info!(agent = %record.declaration.agent, "an agent that joined elsewhere is known");
-                let alive = Alive { declaration: record.declaration, heard, heard_here: None, unreachable_since: None };
+                let AgentRecord { declaration, replaced, .. } = record;
+                let alive = Alive { declaration, replaced, heard, heard_here: None, unreachable_since: None };
                 self.agents.insert(alive.declaration.agent.clone(), alive);
             }
         }
@@ -211,7 +217,7 @@ impl Registry {
                 continue;
             }
             let last_heartbeat = At(self.parts.store.now().0.saturating_sub(age_ms));
-            let record = record(&alive.declaration, last_heartbeat, 0.0, 0);
+            let record = alive.record(last_heartbeat, 0.0, 0);
             let (store, ttl_ms) = (self.parts.store.clone(), self.parts.heartbeat_ttl_ms - age_ms);
             turn.spawn(async move { patiently(store.put_agent(record, ttl_ms)).await }, |_, put, _| {
                 if let Err(error) = put {
@@ -222,9 +228,9 @@ impl Registry {
     }
 
     /// Writes down for the other masters that an agent was heard.
-    fn keep_record(&self, declaration: &Declaration, beat: &Heartbeat, turn: &mut Turn<'_, Self>) {
+    fn keep_record(&self, known: AgentRecord, beat: &Heartbeat, turn: &mut Turn<'_, Self>) {
         let active = u32::try_from(beat.active.len()).unwrap_or(u32::MAX);
-        let record = record(declaration, self.parts.store.now(), beat.load, active);
+        let record = AgentRecord { last_heartbeat: self.parts.store.now(), load: beat.load, active, ..known };
         let (store, ttl_ms) = (self.parts.store.clone(), self.parts.heartbeat_ttl_ms);
         turn.spawn(async move { patiently(store.put_agent(record, ttl_ms)).await }, |_, put, _| {
             if let Err(error) = put {
@@ -267,52 +273,17 @@ impl Behaviour for Registry {
     }
 }
 
-impl Handle<Register> for Registry {
-    fn handle(&mut self, message: Register, _: CallContext, reply: Reply<Register>, turn: &mut Turn<'_, Self>) {
-        let Register(declaration) = message;
-        let earlier = self.agents.get(&declaration.agent).map(|alive| alive.declaration.incarnation.clone());
-        let earlier = earlier.filter(|earlier| *earlier != declaration.incarnation);
-        tracing::info!(agent = %declaration.agent, slots = declaration.slots, "an agent joined");
-        let parts = self.parts.clone();
-        let record = record(&declaration, parts.store.now(), 0.0, 0);
-        let agent = declaration.agent.clone();
-        let recorded = async move {
-            if let Some(earlier) = earlier {
-                patiently(parts.store.expire_leases_of(&agent, &earlier)).await?;
-            }
-            patiently(parts.store.put_agent(record, parts.heartbeat_ttl_ms)).await
-        };
-        turn.spawn(recorded, move |registry, recorded, turn| {
-            if recorded.is_ok() {
-                registry.heard(declaration);
-                registry.tell_roster(turn);
-            }
-            reply.send(recorded.map_err(unavailable));
-        });
-    }
-}
-
-impl Handle<Deregister> for Registry {
-    fn handle(&mut self, message: Deregister, _: CallContext, reply: Reply<Deregister>, turn: &mut Turn<'_, Self>) {
-        let Deregister(agent) = message;
-        if self.agents.remove(&agent).is_some() {
-            tracing::info!(agent = %agent, "an agent left");
-            self.tell_roster(turn);
-        }
-        let store = self.parts.store.clone();
-        let removed = async move { patiently(store.remove_agent(&agent)).await };
-        turn.spawn(removed, |_, removed, _| reply.send(removed.map_err(unavailable)));
-    }
-}
-
 impl Handle<Heartbeat> for Registry {
     fn handle(&mut self, beat: Heartbeat, _: CallContext, reply: Reply<Heartbeat>, turn: &mut Turn<'_, Self>) {
-        let known = self.agents.get_mut(&beat.agent).filter(|alive| alive.declaration.incarnation == beat.incarnation);
-        let declaration = known.map(|alive| {
+        let now = self.parts.store.now();
+        let alive = self.agents.get_mut(&beat.agent);
+        let is_replaced = alive.as_ref().is_some_and(|alive| alive.has_replaced(&beat.incarnation));
+        let known = alive.filter(|alive| alive.declaration.incarnation == beat.incarnation);
+        let known = known.map(|alive| {
             alive.heard = Instant::now();
             alive.heard_here = Some(alive.heard);
             alive.unreachable_since = None;
-            alive.declaration.clone()
+            alive.record(now, beat.load, 0)
         });
         self.look_into_stalls(&beat.active, turn);
         let parts = self.parts.clone();
@@ -321,23 +292,24 @@ impl Handle<Heartbeat> for Registry {
             // The leases first, and whatever becomes of the rest: what lives must not be ended because a record of it
             // could not be written, nor because its agent has signed off and finishes what it has.
             let gone = patiently(parts.store.renew(leases(&asked), parts.heartbeat_ttl_ms)).await;
-            let declaration = match declaration {
-                Some(declaration) => Some(declaration),
+            let known = match known {
+                Some(known) => Some(known),
+                None if is_replaced => None,
                 // It may have joined at another master a moment ago.
-                None => recorded(&*parts.store, &asked).await,
+                None => recorded(&*parts.store, &asked.agent, &asked.incarnation).await,
             };
-            (gone, declaration)
+            (gone, known)
         };
         let was_known = self.agents.contains_key(&beat.agent);
-        turn.spawn(renewed, move |registry, (gone, declaration), turn| {
-            let known = declaration.is_some();
+        turn.spawn(renewed, move |registry, (gone, record), turn| {
+            let known = record.is_some();
             // One that has signed off meanwhile stays away.
             let stays = !was_known || registry.agents.contains_key(&beat.agent);
-            if let Some(declaration) = declaration.filter(|_| stays) {
-                registry.keep_record(&declaration, &beat, turn);
+            if let Some(record) = record.filter(|_| stays) {
                 if !was_known {
-                    registry.heard(declaration);
+                    registry.heard(record.declaration.clone(), record.replaced.clone());
                 }
+                registry.keep_record(record, &beat, turn);
             }
             registry.tell_roster(turn);
             let drop = |gone: Vec<_>| gone.into_iter().map(dropped).collect();
@@ -348,8 +320,11 @@ impl Handle<Heartbeat> for Registry {
 
 // === Pure parts ===
 
-fn record(declaration: &Declaration, now: At, load: f64, active: u32) -> AgentRecord {
-    AgentRecord { declaration: declaration.clone(), last_heartbeat: now, load, active }
+impl Alive {
+    fn record(&self, now: At, load: f64, active: u32) -> AgentRecord {
+        let (declaration, replaced) = (self.declaration.clone(), self.replaced.clone());
+        AgentRecord { declaration, last_heartbeat: now, load, active, replaced }
+    }
 }
 
 fn leases(beat: &Heartbeat) -> Vec<(TaskKey, Lease)> {
@@ -370,11 +345,11 @@ fn unavailable(error: StoreError) -> RegistryError {
     RegistryError::StoreUnavailable(error.to_string().into())
 }
 
-/// What the store has of the life of an agent that a heartbeat is of.
-async fn recorded(store: &dyn Store, beat: &Heartbeat) -> Option<Declaration> {
+/// What the store has of this life of an agent.
+async fn recorded(store: &dyn Store, agent: &AgentId, incarnation: &Incarnation) -> Option<AgentRecord> {
     let records = patiently(store.agents()).await.ok()?;
-    let declared = records.into_iter().map(|record| record.declaration);
-    declared.into_iter().find(|known| known.agent == beat.agent && known.incarnation == beat.incarnation)
+    let is_its = |known: &Declaration| known.agent == *agent && known.incarnation == *incarnation;
+    records.into_iter().find(|record| is_its(&record.declaration))
 }
 
 /// Ends an attempt that stalls, unless the gateway knows the model call that it waits for.

@@ -125,7 +125,7 @@ pub enum Presence {
     Unknown,
 }
 
-/// Take no more work. The answer is how many attempts are still here: running, or with a result not yet taken.
+/// Take no more work.
 #[derive(Debug, Clone, Copy)]
 pub struct Drain {
     /// Stop what runs, and report it as drained.
@@ -135,5 +135,14 @@ pub struct Drain {
 impl Message for Drain {
     const NAME: &'static str = "drain";
     const LANE: Lane = Lane::Control;
-    type Reply = usize;
+    type Reply = Draining;
+}
+
+/// How far an agent is with that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Draining {
+    /// Which life of it.
+    pub incarnation: Incarnation,
+    /// How many attempts are still here: running, or with a result not yet taken.
+    pub left: usize,
 }

@@ -42,8 +42,13 @@ impl Message for Register {
 }
 
 /// An agent leaves.
-#[derive(Debug, Clone)]
-pub struct Deregister(pub AgentId);
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deregister {
+    /// Who.
+    pub agent: AgentId,
+    /// Which life of it: a newer one stays. None where that is not known; then whichever lives.
+    pub incarnation: Option<Incarnation>,
+}
 
 impl Message for Deregister {
     const NAME: &'static str = "deregister";
@@ -149,6 +154,9 @@ pub enum RegistryError {
     /// It takes no such agent, and says why.
     #[error("{0}")]
     Refused(Arc<str>),
+    /// A newer life has this one's name, and lives.
+    #[error("{0}")]
+    Replaced(Arc<str>),
 }
 
 /// When an agent was last seen and how it stands, as kept by the store and shown at `GET /agents`.
@@ -162,4 +170,7 @@ pub struct AgentRecord {
     pub load: f64,
     /// How many attempts it reported as running.
     pub active: u32,
+    /// The lives of its name that it is known to have come after.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replaced: Vec<Incarnation>,
 }

@@ -8,7 +8,7 @@ use crate::actors::{
     Spec, Tree, spawn_task, supervise,
 };
 use crate::http::HostedAgent;
-use crate::messages::{CallContext, Deregister, Drain, Generate, Heartbeat, Perform, Register, StepResult};
+use crate::messages::{CallContext, Deregister, Drain, Draining, Generate, Heartbeat, Perform, Register, StepResult};
 use crate::settings::Settings;
 use crate::task::{AgentId, Capability};
 use crate::team::{Berth, TeamMember};
@@ -206,9 +206,9 @@ impl Staff {
     /// Takes nothing new, signs off, lets what runs finish for `grace`, and hands the rest back.
     pub async fn ended(&self, grace: Duration) {
         let until = Instant::now() + grace;
-        // First, or an agent that has been signed off would join again with its next heartbeat.
-        self.drain(false).await;
-        self.sign_off().await;
+        let Some(neighbours) = &self.neighbours else { return };
+        let posts = self.posts.iter();
+        join_all(posts.map(|(agent, post)| sign_off(agent, &post.drain, &neighbours.deregister))).await;
         while self.drain(false).await > 0 && Instant::now() < until {
             tokio::time::sleep(DRAIN_POLL).await;
         }
@@ -218,44 +218,42 @@ impl Staff {
         }
     }
 
-    async fn sign_off(&self) {
-        let Some(neighbours) = &self.neighbours else { return };
-        let sign_off = |agent: &AgentId| {
-            neighbours.deregister.ask(Deregister(agent.clone()), CallContext::default(), FAREWELL_TIMEOUT)
-        };
-        for gone in join_all(self.posts.keys().map(sign_off)).await {
-            if let Ok(Err(error)) = gone {
-                tracing::warn!(%error, "an agent could not be signed off");
-            }
-        }
-    }
-
     /// How many attempts are still with the agents.
     async fn drain(&self, hand_back: bool) -> usize {
         let ask = |post: &Post| post.drain.ask(Drain { hand_back }, CallContext::default(), FAREWELL_TIMEOUT);
         let left = join_all(self.posts.values().map(ask)).await;
-        left.into_iter().map(|left| left.unwrap_or(0)).sum()
+        left.into_iter().map(|left| left.map_or(0, |draining| draining.left)).sum()
     }
 }
 
 /// An agent's last days: no new work, then, when nothing is left, its end.
 async fn farewell(agent: AgentId, post: Post, deregister: ActorRef<Deregister>, directory: Directory) {
     post.duties.send_replace(None);
-    let drain = || post.drain.ask(Drain { hand_back: false }, CallContext::default(), FAREWELL_TIMEOUT);
-    // First, or it would join again with its next heartbeat.
-    let mut left = drain().await;
-    let signed_off = deregister.ask(Deregister(agent.clone()), CallContext::default(), FAREWELL_TIMEOUT).await;
-    if let Ok(Err(error)) = signed_off {
-        tracing::warn!(agent = %agent, %error, "an agent could not be signed off");
-    }
+    let mut draining = sign_off(&agent, &post.drain, &deregister).await;
     // Bounded by its steps' time-outs: each ends, and a lost answer is asked for again.
-    while left.is_err() || left.is_ok_and(|left| left > 0) {
+    while draining.is_none_or(|draining| draining.left > 0) {
         tokio::time::sleep(DRAIN_POLL).await;
-        left = drain().await;
+        draining = drained(&post.drain).await;
     }
     directory.leave(&agent, &post.lines);
     post.node.retired().await;
     tracing::info!(agent = %agent, "an agent retired");
+}
+
+/// Says that this life of an agent is over, and no other of its name. It takes nothing new from then on; how far it is.
+async fn sign_off(agent: &AgentId, drain: &ActorRef<Drain>, deregister: &ActorRef<Deregister>) -> Option<Draining> {
+    // First, or it would join again with its next heartbeat.
+    let draining = drained(drain).await;
+    let incarnation = draining.as_ref().map(|draining| draining.incarnation.clone());
+    let message = Deregister { agent: agent.clone(), incarnation };
+    if let Ok(Err(error)) = deregister.ask(message, CallContext::default(), FAREWELL_TIMEOUT).await {
+        tracing::warn!(%agent, %error, "an agent could not be signed off");
+    }
+    draining
+}
+
+async fn drained(drain: &ActorRef<Drain>) -> Option<Draining> {
+    drain.ask(Drain { hand_back: false }, CallContext::default(), FAREWELL_TIMEOUT).await.ok()
 }
 
 fn duties(member: &TeamMember) -> Duties {

@@ -20,7 +20,7 @@ fn record(name: &'static str, capability: &'static str) -> AgentRecord {
         foreign: false,
         reads_stages: false,
     };
-    AgentRecord { declaration, last_heartbeat: NOW, load: 0.25, active: 1 }
+    AgentRecord { declaration, last_heartbeat: NOW, load: 0.25, active: 1, replaced: Vec::new() }
 }
 
 #[test]

@@ -17,7 +17,7 @@ pub fn record(name: &str, capabilities: &[&str], url: Option<&str>, now: At) -> 
         foreign: false,
         reads_stages: false,
     };
-    AgentRecord { declaration, last_heartbeat: now, load: 0.25, active: 1 }
+    AgentRecord { declaration, last_heartbeat: now, load: 0.25, active: 1, replaced: Vec::new() }
 }
 
 pub async fn agents_live_as_long_as_they_beat(Subject { store, clock, .. }: Subject) {

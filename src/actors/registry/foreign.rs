@@ -2,7 +2,7 @@
 //! that names steps and no attempts; those that do neither are asked. What is assigned to them is renewed for as long as
 //! they live, unless they had listed it and do no longer.
 
-use super::{Registry, dropped, record, unavailable};
+use super::{Registry, dropped, unavailable};
 use crate::actors::patience::patiently;
 use crate::actors::{Handle, Reply, Turn};
 use crate::messages::{Advance, CallContext, Due, ForeignBeat, HeartbeatAnswer, Probe};
@@ -108,19 +108,18 @@ impl Registry {
         if !matches!(sign, Sign::Answer) {
             self.strangers.beaten.insert(beat.agent.clone());
         }
+        let active = u32::try_from(beat.active.len()).unwrap_or(u32::MAX);
+        let now = self.parts.store.now();
         let known = self.agents.get_mut(&beat.agent).map(|alive| {
             alive.heard = Instant::now();
             alive.unreachable_since = None;
-            alive.declaration.clone()
+            alive.record(now, beat.load, active)
         });
         let (parts, agent) = (self.parts.clone(), beat.agent.clone());
         let is_recorded = matches!(sign, Sign::Key);
-        let active = u32::try_from(beat.active.len()).unwrap_or(u32::MAX);
-        let load = beat.load;
         let held = async move {
-            if let Some(declaration) = known.as_ref().filter(|_| !is_recorded) {
-                let record = record(declaration, parts.store.now(), load, active);
-                patiently(parts.store.put_agent(record, parts.heartbeat_ttl_ms)).await?;
+            if let Some(record) = known.as_ref().filter(|_| !is_recorded) {
+                patiently(parts.store.put_agent(record.clone(), parts.heartbeat_ttl_ms)).await?;
             }
             Ok((patiently(parts.store.leases_of(&agent)).await?, known.is_some()))
         };

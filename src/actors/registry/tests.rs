@@ -1,8 +1,10 @@
 //! What a registry learns, and when: on paused time, over a store that another process's registry writes to.
 
+mod lives;
+
 use super::*;
 use crate::actors::{Address, AgentLines, FarLines, Node, Proxy, Restarts, Root, Spec, Tree, supervise};
-use crate::messages::{CallError, Edge, Knock, Message, Presence, Probe, Watch, Work};
+use crate::messages::{CallError, Edge, Knock, Message, Presence, Probe, Register, Watch, Work};
 use crate::store::MemoryStore;
 use crate::testkit::TestClock;
 use futures_util::future::BoxFuture;
@@ -81,9 +83,17 @@ struct Office {
 
 impl Office {
     fn open(presence: Presence) -> Self {
-        let (tree, root) = Tree::new(Restarts::NONE);
         let clock = Arc::new(TestClock::default());
-        let store: Arc<dyn Store> = Arc::new(MemoryStore::new(clock.clone()));
+        Self::over(Arc::new(MemoryStore::new(clock.clone())), clock, presence)
+    }
+
+    /// Another one over the same store, as of another master or of the same one started anew.
+    fn another(&self) -> Self {
+        Self::over(self.store.clone(), self.clock.clone(), Presence::Listens)
+    }
+
+    fn over(store: Arc<dyn Store>, clock: Arc<TestClock>, presence: Presence) -> Self {
+        let (tree, root) = Tree::new(Restarts::NONE);
         let (told, roster) = watch::channel(Arc::default());
         let (is_there, there) = watch::channel(true);
         let parts = RegistryParts {
@@ -102,8 +112,14 @@ impl Office {
     }
 
     async fn joins(&self, declaration: Declaration) {
-        let joined = self.registry.actor_ref().ask(Register(declaration), CallContext::default(), LEARN_EVERY);
-        joined.await.unwrap().unwrap();
+        self.is_asked(Register(declaration)).await.unwrap();
+    }
+
+    async fn is_asked<M: Message>(&self, message: M) -> M::Reply
+    where
+        Registry: Handle<M>,
+    {
+        self.registry.actor_ref().ask(message, CallContext::default(), LEARN_EVERY).await.unwrap()
     }
 
     /// So many seconds pass, for the store and for the process.
@@ -137,7 +153,7 @@ fn finalizer(store: &dyn Store) -> AgentRecord {
         foreign: false,
         reads_stages: true,
     };
-    record(&declaration, store.now(), 0.0, 0)
+    AgentRecord { declaration, last_heartbeat: store.now(), load: 0.0, active: 0, replaced: Vec::new() }
 }
 
 #[actix::test]

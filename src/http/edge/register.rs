@@ -4,11 +4,11 @@
 use super::client::{Call, HttpClient, InvalidUrl, Peers};
 use super::keys::{Keys, wire_task};
 use super::networks::{Networks, NotAllowed};
-use super::{ANSWER_WITHIN, Accepted, Refusal, agent_id, failed, internal_body};
+use super::{ANSWER_WITHIN, Accepted, Refusal, agent_id, failed, headers, internal_body, unescaped};
 use crate::actors::ActorRef;
 use crate::http::auth::Colleague;
 use crate::http::error::ApiError;
-use crate::http::request::{escaped, json};
+use crate::http::request::{escaped, header, json};
 use crate::http::{Site, resource};
 use crate::messages::{
     ActiveAttempt, CallContext, CallError, Declaration, Deregister, DropAttempt, Edge, ForeignBeat, Heartbeat,
@@ -185,6 +185,7 @@ impl RegisterEdge {
             let message: Arc<str> = Refusal::of(&answered).message.into();
             match answered.status {
                 401 | 403 | 422 => Ok(Err(RegistryError::Refused(message))),
+                409 => Ok(Err(RegistryError::Replaced(message))),
                 503 => Ok(Err(RegistryError::StoreUnavailable(message))),
                 _ => Err(failed(&answered)),
             }
@@ -208,8 +209,12 @@ impl Edge<Deregister> for RegisterEdge {
         message: Deregister,
         context: CallContext,
     ) -> BoxFuture<'static, Result<Result<(), RegistryError>, CallError>> {
-        let told =
-            self.told(Ok(Call::new(Method::DELETE, format!("register/{}", escaped(message.0.as_str())), &context)));
+        let Deregister { agent, incarnation } = message;
+        let call = Call::new(Method::DELETE, format!("register/{}", escaped(agent.as_str())), &context);
+        let told = self.told(Ok(match &incarnation {
+            Some(incarnation) => call.header(headers::INCARNATION, incarnation.as_str()),
+            None => call,
+        }));
         Box::pin(async move {
             match told.await {
                 // A foreign master cannot be told; it will find out.
@@ -328,9 +333,13 @@ async fn leave(
     _colleague: Colleague,
     port: web::Data<RegisterPort>,
     path: web::Path<String>,
+    request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
     let agent = agent_id(&path)?;
-    port.deregister.ask(Deregister(agent), CallContext::default(), ANSWER_WITHIN).await??;
+    let named = header(&request, headers::INCARNATION.as_str()).map(|text| Incarnation::parse(&unescaped(text)));
+    let named = named.transpose().map_err(|error| ApiError::invalid("Callboard-Incarnation", error.to_string()))?;
+    let message = Deregister { agent, incarnation: named };
+    port.deregister.ask(message, CallContext::default(), ANSWER_WITHIN).await??;
     Ok(HttpResponse::Accepted().json(Accepted::new()))
 }
 
@@ -396,6 +405,7 @@ impl From<RegistryError> for ApiError {
         match error {
             RegistryError::StoreUnavailable(why) => crate::store::StoreError::Unavailable(why).into(),
             RegistryError::Refused(why) => Self::invalid("agent_id", why),
+            RegistryError::Replaced(why) => Self::conflict(why),
         }
     }
 }
