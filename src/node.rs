@@ -236,7 +236,13 @@ impl Callboard {
         let (generate, status) = match (&gateway, &far_gateway) {
             (Some(here), _) => (Some(here.actor_ref()), Some(here.actor_ref())),
             (None, Some(far)) => (Some(far.generate.clone()), Some(far.status.clone())),
-            (None, None) => (None, None),
+            (None, None) => {
+                tracing::warn!(
+                    "this master knows no gateway, so it can ask after no model call: one that hangs lasts until its \
+                     step's time-out. Set gateway_url (LLM_GATEWAY_URL) to the workers' gateway"
+                );
+                (None, None)
+            }
         };
         if let Some(status) = status {
             let _ = links.call_status.set(status);

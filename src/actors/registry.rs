@@ -11,8 +11,8 @@ use super::patience::{patiently, within};
 use super::vigil::Vigil;
 use super::{ActorRef, Behaviour, Handle, Reply, Turn};
 use crate::messages::{
-    ActiveAttempt, Advance, AgentRecord, CallContext, CallStatus, Declaration, DropAttempt, Due, DueNow, Heartbeat,
-    HeartbeatAnswer, Phase, RegistryError,
+    ActiveAttempt, Advance, AgentRecord, CallContext, CallError, CallStatus, Declaration, DropAttempt, Due, DueNow,
+    Heartbeat, HeartbeatAnswer, Phase, RegistryError,
 };
 use crate::store::{Store, StoreError};
 use crate::task::{AgentId, At, Capability, Incarnation, Lease, Loss, TaskKey};
@@ -352,12 +352,15 @@ async fn recorded(store: &dyn Store, agent: &AgentId, incarnation: &Incarnation)
     records.into_iter().find(|record| is_its(&record.declaration))
 }
 
-/// Ends an attempt that stalls, unless the gateway knows the model call that it waits for.
+/// Ends an attempt that stalls, unless it waits for a model call that the gateway knows, or that nobody can be asked
+/// after: that one goes on until its step's time-out.
 async fn judge_stall(parts: &RegistryParts, attempt: &ActiveAttempt) {
-    if let (Phase::Model, Some(call), Some(gateway)) = (attempt.phase, &attempt.call, parts.gateway.get()) {
-        let status = gateway.ask(CallStatus(call.clone()), CallContext::default(), CONFIRM_TIMEOUT).await;
-        if matches!(status, Ok(Some(_))) {
-            return;
+    if let (Phase::Model, Some(call)) = (attempt.phase, &attempt.call) {
+        let Some(gateway) = parts.gateway.get() else { return };
+        match gateway.ask(CallStatus(call.clone()), CallContext::default(), CONFIRM_TIMEOUT).await {
+            // It does not know the question, so its silence says nothing.
+            Ok(Some(_)) | Err(CallError::Rejected) => return,
+            Ok(None) | Err(_) => {}
         }
     }
     tracing::warn!(task = %attempt.key.id, step = %attempt.step, age_ms = attempt.progress_age_ms, "an attempt stalls");

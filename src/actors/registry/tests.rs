@@ -1,6 +1,7 @@
 //! What a registry learns, and when: on paused time, over a store that another process's registry writes to.
 
 mod lives;
+mod stalls;
 
 use super::*;
 use crate::actors::{Address, AgentLines, FarLines, Node, Proxy, Restarts, Root, Spec, Tree, supervise};
@@ -77,7 +78,9 @@ struct Office {
     /// Whether the process elsewhere is there.
     is_there: watch::Sender<bool>,
     registry: Address<Registry>,
+    parts: RegistryParts,
     clock: Arc<TestClock>,
+    tree: Tree,
     _root: Root,
 }
 
@@ -107,8 +110,9 @@ impl Office {
             heartbeat_ttl_ms: TTL_MS,
             stall_timeout_ms: 60_000,
         };
-        let registry = supervise(&tree.root(), Spec::new("registry", move || Registry::create(parts.clone())));
-        Self { store, roster, is_there, registry, clock, _root: root }
+        let each = parts.clone();
+        let registry = supervise(&tree.root(), Spec::new("registry", move || Registry::create(each.clone())));
+        Self { store, roster, is_there, registry, parts, clock, tree, _root: root }
     }
 
     async fn joins(&self, declaration: Declaration) {

@@ -7,6 +7,7 @@ use crate::http::request::escaped;
 use crate::messages::{CallContext, CallError};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use futures_util::stream::FuturesUnordered;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Method, RequestBuilder, Url};
 use serde::de::DeserializeOwned;
@@ -117,6 +118,15 @@ impl HttpClient {
             return answered;
         }
         Err(CallError::Unavailable)
+    }
+
+    /// Sends a call to all of the peers at once; the answers come as they come.
+    pub(super) fn send_to_each<'a>(
+        &'a self,
+        peers: &'a Peers,
+        call: &'a Call,
+    ) -> FuturesUnordered<impl Future<Output = Result<Answered, CallError>>> {
+        peers.places.iter().map(|place| self.send_to(place, call)).collect()
     }
 
     /// Connects to where the first of the peers is, and does no more.

@@ -14,6 +14,7 @@ use crate::messages::{
 use crate::task::{CallId, Capability, ErrorCode, Json, Loss};
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
+use futures_util::StreamExt as _;
 use futures_util::future::{BoxFuture, Either, select};
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
@@ -144,16 +145,39 @@ impl Edge<CallStatus> for GenerateEdge {
         let call = Call::new(Method::GET, format!("generate/{}", escaped(message.0.as_str())), &context);
         let (client, peers) = (self.client.clone(), self.peers.clone());
         Box::pin(async move {
-            let answered = client.send(&peers, call).await?;
-            match answered.status {
-                404 => Ok(None),
-                200..=299 => {
-                    let age: WireAge = answered.json().ok_or(CallError::Rejected)?;
-                    Ok(Some(CallAge { age_ms: age.age_ms, silent_ms: age.silent_ms }))
+            let mut asked = client.send_to_each(&peers, &call);
+            // Where there are several, any may have it, whoever took the last call from here.
+            let mut word = Ok(None);
+            while let Some(answered) = asked.next().await {
+                match answered.and_then(|answered| age(&answered)) {
+                    Ok(Some(age)) => return Ok(Some(age)),
+                    // One that does not know the question may have the call; one that is silent may not.
+                    Err(CallError::Rejected) => word = Err(CallError::Rejected),
+                    Err(error) if word.is_ok() => word = Err(error),
+                    Ok(None) | Err(_) => {}
                 }
-                _ => Err(failed(&answered)),
             }
+            word
         })
+    }
+}
+
+/// What a gateway says of a call.
+fn age(answered: &Answered) -> Result<Option<CallAge>, CallError> {
+    match answered.status {
+        200..=299 => {
+            let age: WireAge = answered.json().ok_or(CallError::Rejected)?;
+            Ok(Some(CallAge { age_ms: age.age_ms, silent_ms: age.silent_ms }))
+        }
+        404 if Refusal::of(answered).code == "not_found" => Ok(None),
+        // The predecessor's, which does not know the question.
+        404 | 405 => Err(CallError::Rejected),
+        // It lets this process ask nothing, which the log says.
+        401 | 403 => {
+            failed(answered);
+            Err(CallError::Rejected)
+        }
+        _ => Err(failed(answered)),
     }
 }
 
