@@ -7,7 +7,7 @@ use crate::actors::patience::patiently;
 use crate::actors::{Handle, Reply, Turn};
 use crate::messages::{Advance, CallContext, Due, ForeignBeat, HeartbeatAnswer, Probe};
 use crate::store::StoreError;
-use crate::task::{AgentId, Lease, Loss, TaskKey};
+use crate::task::{AgentId, Incarnation, Lease, Loss, TaskKey};
 use foldhash::HashMap;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -34,11 +34,13 @@ impl Strangers {
         Self { every: Duration::from_millis(heartbeat_ttl_ms / 3), beaten: BTreeSet::new(), listed: BTreeMap::new() }
     }
 
-    /// Takes one beat in, over what its agent holds; divides that into what goes on and what is lost.
-    fn judge(&mut self, beat: &ForeignBeat, held: Vec<Held>) -> (Vec<Held>, Vec<Held>) {
+    /// Takes one beat in, over what its agent holds; divides that into what goes on and what is lost. Neither is what a
+    /// former life held, where it is known which one beats: nobody answers for that, and it runs out.
+    fn judge(&mut self, beat: &ForeignBeat, life: Option<&Incarnation>, held: Vec<Held>) -> (Vec<Held>, Vec<Held>) {
         let before = self.listed.remove(&beat.agent).unwrap_or_default();
         let (mut go_on, mut lost, mut listed) = (Vec::new(), Vec::new(), HashMap::default());
-        for held in held {
+        let is_its = |lease: &Lease| life.is_none_or(|life| lease.incarnation == *life);
+        for held in held.into_iter().filter(|(_, lease)| is_its(lease)) {
             let missed = if beat.active.contains(&held.1.step) { Some(0) } else { before.get(&held).map(|n| n + 1) };
             match missed {
                 Some(missed) if missed >= MISSED => lost.push(held),
@@ -121,14 +123,14 @@ impl Registry {
             if let Some(record) = known.as_ref().filter(|_| !is_recorded) {
                 patiently(parts.store.put_agent(record.clone(), parts.heartbeat_ttl_ms)).await?;
             }
-            Ok((patiently(parts.store.leases_of(&agent)).await?, known.is_some()))
+            Ok((patiently(parts.store.leases_of(&agent)).await?, known.map(|record| record.declaration.incarnation)))
         };
         turn.spawn(held, move |registry, held: Result<_, StoreError>, turn| match held {
-            Ok((held, known)) => {
-                let lost = registry.renew_for(&beat, held, turn);
+            Ok((held, life)) => {
+                let lost = registry.renew_for(&beat, life.as_ref(), held, turn);
                 let drop = lost.into_iter().map(dropped).collect();
                 if let Sign::Beat(reply) = sign {
-                    reply.send(Ok(HeartbeatAnswer { drop, known }));
+                    reply.send(Ok(HeartbeatAnswer { drop, known: life.is_some() }));
                 }
             }
             Err(error) => match sign {
@@ -140,8 +142,14 @@ impl Registry {
         });
     }
 
-    fn renew_for(&mut self, beat: &ForeignBeat, held: Vec<Held>, turn: &mut Turn<'_, Self>) -> Vec<Held> {
-        let (go_on, lost) = self.strangers.judge(beat, held);
+    fn renew_for(
+        &mut self,
+        beat: &ForeignBeat,
+        life: Option<&Incarnation>,
+        held: Vec<Held>,
+        turn: &mut Turn<'_, Self>,
+    ) -> Vec<Held> {
+        let (go_on, lost) = self.strangers.judge(beat, life, held);
         for (key, lease) in &lost {
             tracing::warn!(agent = %beat.agent, task = %key.id, step = %lease.step, "a foreign agent lost a step");
             let due = Due::Lost(lease.step.clone(), lease.attempt, Loss::LeaseExpired);
@@ -171,7 +179,7 @@ impl Handle<ForeignBeat> for Registry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::task::{AttemptNo, Incarnation, StepId, TaskId, Tenant};
+    use crate::task::{AttemptNo, StepId, TaskId, Tenant};
 
     fn held(step: &'static str) -> Held {
         let key = TaskKey { tenant: Tenant::default(), id: TaskId::trusted("t-1") };
@@ -189,13 +197,27 @@ mod tests {
         let mut strangers = Strangers::new(30_000);
         let both = || vec![held("t-1-P1"), held("t-1-P2")];
         for _ in 0..5 {
-            assert_eq!(strangers.judge(&beat(&[]), both()).1, []);
+            assert_eq!(strangers.judge(&beat(&[]), None, both()).1, []);
         }
-        assert_eq!(strangers.judge(&beat(&["t-1-P1"]), both()).1, []);
-        assert_eq!(strangers.judge(&beat(&[]), both()).1, []);
+        assert_eq!(strangers.judge(&beat(&["t-1-P1"]), None, both()).1, []);
+        assert_eq!(strangers.judge(&beat(&[]), None, both()).1, []);
         // Seen again in between: it counts anew.
-        assert_eq!(strangers.judge(&beat(&["t-1-P1"]), both()).1, []);
-        assert_eq!(strangers.judge(&beat(&[]), both()).1, []);
-        assert_eq!(strangers.judge(&beat(&[]), both()), (vec![held("t-1-P2")], vec![held("t-1-P1")]));
+        assert_eq!(strangers.judge(&beat(&["t-1-P1"]), None, both()).1, []);
+        assert_eq!(strangers.judge(&beat(&[]), None, both()).1, []);
+        assert_eq!(strangers.judge(&beat(&[]), None, both()), (vec![held("t-1-P2")], vec![held("t-1-P1")]));
+    }
+
+    #[test]
+    fn what_a_former_life_held_is_neither_renewed_nor_asked_after() {
+        let mut strangers = Strangers::new(30_000);
+        let life = |name: &'static str| Incarnation::trusted(name);
+        let of = |name, (key, lease): Held| (key, Lease { incarnation: life(name), ..lease });
+        let all = || vec![of("i1", held("t-1-P1")), of("i2", held("t-1-P2"))];
+        for active in [&["t-1-P1", "t-1-P2"][..], &[], &[]] {
+            let (go_on, lost) = strangers.judge(&beat(active), Some(&life("i2")), all());
+            assert!(go_on.into_iter().chain(lost).all(|(_, lease)| lease.incarnation == life("i2")));
+        }
+        // Which life it is may not be known: the living are not ended for that.
+        assert_eq!(Strangers::new(30_000).judge(&beat(&[]), None, all()), (all(), vec![]));
     }
 }

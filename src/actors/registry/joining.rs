@@ -21,10 +21,7 @@ impl Registry {
     /// The lives that this one comes after: what the living one came after, and that one.
     fn replaced_by(&self, declaration: &Declaration) -> Vec<Incarnation> {
         let Some(known) = self.agents.get(&declaration.agent) else { return Vec::new() };
-        // One that names no life of its own has another with each registration, and none of them comes back.
-        let named = Some(&known.declaration).filter(|declaration| !declaration.foreign);
-        let last = named.map(|declaration| declaration.incarnation.clone());
-        let mut replaced = both(&known.replaced, last.as_slice());
+        let mut replaced = both(&known.replaced, std::slice::from_ref(&known.declaration.incarnation));
         replaced.retain(|life| *life != declaration.incarnation);
         replaced
     }
