@@ -52,6 +52,8 @@ struct Entry {
 #[derive(Debug)]
 struct Far {
     url: Arc<str>,
+    /// In which form work is written for it.
+    reads_stages: bool,
     node: Node,
 }
 
@@ -74,8 +76,8 @@ impl Directory {
         self.agents.read().get(agent).map(|entry| entry.lines.clone())
     }
 
-    /// Makes lines to those declared agents that are reached elsewhere than known, and takes down those to others. Gives
-    /// what held the latter up, to be retired.
+    /// Makes lines to those declared agents that are reached elsewhere or otherwise than known, and takes down those to
+    /// others. Gives what held the latter up, to be retired.
     pub(super) fn follow<'a>(
         &self,
         declared: impl Iterator<Item = &'a Declaration> + Clone,
@@ -87,11 +89,12 @@ impl Directory {
             let Some(url) = &declaration.url else { continue };
             let known = agents.get(&declaration.agent);
             // An agent of this process is reached by itself, whatever it tells others.
-            if known.is_some_and(|known| known.far.as_ref().is_none_or(|far| far.url == *url)) {
+            let is_it = |far: &Far| far.url == *url && far.reads_stages == declaration.reads_stages;
+            if known.is_some_and(|known| known.far.as_ref().is_none_or(is_it)) {
                 continue;
             }
             let Some((lines, node)) = connect.connect(declaration, url) else { continue };
-            let far = Some(Far { url: url.clone(), node });
+            let far = Some(Far { url: url.clone(), reads_stages: declaration.reads_stages, node });
             let before = agents.insert(declaration.agent.clone(), Entry { lines, far });
             gone.extend(before.and_then(|entry| entry.far).map(|far| far.node));
         }

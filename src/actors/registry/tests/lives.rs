@@ -74,6 +74,23 @@ async fn an_earlier_life_does_not_take_its_name_back_from_one_that_lives() {
 }
 
 #[actix::test]
+async fn a_life_that_reads_work_in_another_form_is_reached_anew_at_the_same_place() {
+    tokio::time::pause();
+    let office = in_company().await;
+    let ours = life(&office, "i1");
+    let another = Declaration { foreign: true, reads_stages: false, ..life(&office, "i2") };
+    office.joins(ours.clone()).await;
+    office.pass(2).await;
+    let way = || office.parts.directory.find(&ours.agent).unwrap();
+    let before = way();
+    // The same once more, with other duties, is reached as it was.
+    office.joins(Declaration { slots: 7, ..ours.clone() }).await;
+    assert!(Arc::ptr_eq(&before, &way()));
+    office.joins(another).await;
+    assert!(!Arc::ptr_eq(&before, &way()));
+}
+
+#[actix::test]
 async fn the_farewell_of_an_earlier_life_takes_nobody_away() {
     tokio::time::pause();
     let office = in_company().await;
