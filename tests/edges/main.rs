@@ -2,6 +2,9 @@
 //! behind HTTP, and the answers must be equal: success, domain errors, unknown, dead, slow, crashed, overloaded, cancelled.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod gateways;
+mod joining;
+
 use callboard::actors::{
     ActorRef, Address, Behaviour, Handle, Node, Proxy, Reply, Restarts, Spec, Tree, Turn, run, spawn_task, supervise,
 };
@@ -455,132 +458,6 @@ fn an_output_that_is_too_large_fails_its_step_and_a_call_is_asked_after() {
             let answer = far.ask(CallStatus(CallId::trusted("a/b:7")), CallContext::default(), PATIENCE).await;
             assert_eq!(answer, Ok(age));
         }
-        tree.root().stopped().await;
-    })
-    .unwrap();
-}
-
-// === Joining and leaving ===
-
-#[test]
-fn joining_and_leaving_mean_the_same_near_and_far() {
-    run(async {
-        let tree = tree();
-        let (register, registered, _met) = scripted::<Register>(&tree, 64);
-        let (deregister, deregistered, mut left) = scripted::<Deregister>(&tree, 64);
-        let port = RegisterPort {
-            register: register.actor_ref(),
-            deregister: deregister.actor_ref(),
-            heartbeat: unused(&tree),
-            foreign_beat: unused(&tree),
-            networks: Networks::default(),
-            keys: keys(),
-        };
-        let url = serve(&tree, |services| Services { register: Some(Arc::new(port)), ..services });
-        let edge = Arc::new(RegisterEdge::new(client(), &url).unwrap());
-        let far = supervise(&tree.root(), Spec::new("proxy", move || Proxy::create(edge.clone())));
-        let joining = Both {
-            node: register.node().clone(),
-            near: register.actor_ref(),
-            far: far.actor_ref(),
-            script: registered,
-            met: mpsc::unbounded_channel().1,
-        };
-        let declaration = Declaration {
-            agent: AgentId::trusted(AGENT),
-            incarnation: Incarnation::trusted("i-1"),
-            capabilities: vec![Capability::trusted("analyze")],
-            slots: 4,
-            profile: "analyst".into(),
-            description: None,
-            url: Some("http://127.0.0.1:5000".into()),
-            foreign: false,
-            reads_stages: true,
-        };
-        let answers: [fn() -> Result<(), RegistryError>; 3] = [
-            || Ok(()),
-            || Err(RegistryError::Replaced("a newer life has its name".into())),
-            || Err(RegistryError::Refused("not here".into())),
-        ];
-        for answer in answers {
-            let asked = joining.asked(|| Register(declaration.clone()), || Does::Answers(answer()), PATIENCE).await;
-            same(asked, Ok::<_, CallError>(answer()));
-        }
-        let leaving = Both {
-            node: deregister.node().clone(),
-            near: deregister.actor_ref(),
-            far: far.actor_ref(),
-            script: deregistered,
-            met: mpsc::unbounded_channel().1,
-        };
-        for incarnation in [None, Some(Incarnation::trusted("life 7, 第七"))] {
-            let farewell = Deregister { agent: AgentId::trusted(AGENT), incarnation };
-            same(
-                leaving.asked(|| farewell.clone(), || Does::Answers(Ok(())), PATIENCE).await,
-                Ok::<_, CallError>(Ok::<_, RegistryError>(())),
-            );
-            for _way in ["near", "far"] {
-                assert_eq!(left.recv().await, Some(Met::Took(farewell.clone())));
-            }
-        }
-        tree.root().stopped().await;
-    })
-    .unwrap();
-}
-
-// === Several gateways ===
-
-/// A gateway that answers questions after calls as its script says, or hangs.
-fn gateway(tree: &Tree) -> (String, Script<CallStatus>, Meetings<CallStatus>, Meetings<Generate>) {
-    let (status, script, asked) = scripted::<CallStatus>(tree, 64);
-    let (generate, _, called) = scripted::<Generate>(tree, 64);
-    let port =
-        GatewayPort { generate: generate.actor_ref(), status: status.actor_ref(), drop_call: unused::<DropCall>(tree) };
-    let url = serve(tree, |services| Services { gateway: Some(Arc::new(port)), ..services });
-    (url, script, asked, called)
-}
-
-/// A server that knows none of these paths, and says so in words of its own.
-async fn foreign(tree: &Tree) -> String {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    const ANSWER: &[u8] = b"HTTP/1.1 404 Not Found\r\nContent-Type: application/json\r\nContent-Length: 22\r\n\
-        Connection: close\r\n\r\n{\"detail\":\"Not Found\"}";
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let answers = async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            let _ = stream.read(&mut [0; 4096]).await;
-            let _ = stream.write_all(ANSWER).await;
-        }
-    };
-    drop(spawn_task(&tree.root(), "foreign", answers));
-    url
-}
-
-#[test]
-fn a_call_is_asked_after_at_every_gateway_and_unknown_only_when_all_of_them_say_so() {
-    run(async {
-        let tree = tree();
-        let ((one, ones, ..), (other, others, ..)) = (gateway(&tree), gateway(&tree));
-        let (foreign, dead) = (foreign(&tree).await, "http://127.0.0.1:9");
-        let age = Some(CallAge { age_ms: 70, silent_ms: 7 });
-        let ask = async |gateways: &[&str], says: [Option<CallAge>; 2]| {
-            for (script, says) in [&ones, &others].into_iter().zip(says) {
-                script.lock().clear();
-                script.lock().push_back(Does::Answers(says));
-            }
-            let edge = GenerateEdge::new(client(), &gateways.join(","), PATIENCE).unwrap();
-            let way = proxy::<CallStatus, _>(&tree, edge);
-            way.ask(CallStatus(CallId::trusted("life:7")), CallContext::default(), PATIENCE).await
-        };
-        assert_eq!(ask(&[&one, &other], [None, age]).await, Ok(age));
-        assert_eq!(ask(&[&one, &other], [age, None]).await, Ok(age));
-        assert_eq!(ask(&[&one, &other], [None, None]).await, Ok(None));
-        // One that is not there has not said so; one that does not know the question says nothing either way.
-        assert_eq!(ask(&[dead, &one], [None, None]).await, Err(CallError::Unavailable));
-        assert_eq!(ask(&[&foreign], [None, None]).await, Err(CallError::Rejected));
-        assert_eq!(ask(&[&one, &foreign, dead], [None, None]).await, Err(CallError::Rejected));
-        assert_eq!(ask(&[&foreign, dead, &one], [age, None]).await, Ok(age));
         tree.root().stopped().await;
     })
     .unwrap();

@@ -104,10 +104,21 @@ impl HttpClient {
 
     /// Sends a call to the first of the peers where somebody listens.
     pub(super) async fn send(&self, peers: &Peers, call: Call) -> Result<Answered, CallError> {
+        self.send_noting(peers, call, &AtomicUsize::new(0)).await
+    }
+
+    /// The same, and notes meanwhile which of the peers has the call.
+    pub(super) async fn send_noting(
+        &self,
+        peers: &Peers,
+        call: Call,
+        holder: &AtomicUsize,
+    ) -> Result<Answered, CallError> {
         let first = peers.current.load(Ordering::Relaxed);
         let count = peers.places.len();
         for offset in 0..count {
             let at = (first + offset) % count;
+            holder.store(at, Ordering::Relaxed);
             let answered = self.send_to(&peers.places[at], &call).await;
             if matches!(answered, Err(CallError::Unavailable)) && offset + 1 < count {
                 continue;
@@ -118,6 +129,12 @@ impl HttpClient {
             return answered;
         }
         Err(CallError::Unavailable)
+    }
+
+    /// Sends a call to this one of the peers and to no other.
+    pub(super) async fn send_at(&self, peers: &Peers, at: usize, call: &Call) -> Result<Answered, CallError> {
+        let place = peers.places.get(at).ok_or(CallError::Rejected)?;
+        self.send_to(place, call).await
     }
 
     /// Sends a call to all of the peers at once; the answers come as they come.

@@ -20,6 +20,7 @@ use reqwest::Method;
 use serde::{Deserialize, Serialize};
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -125,8 +126,9 @@ impl Edge<Generate> for GenerateEdge {
         });
         let (client, peers, silence) = (self.client.clone(), self.peers.clone(), self.silence);
         Box::pin(async move {
-            let answered = client.send(&peers, call?);
-            let lost = lost(&client, &peers, &id, silence);
+            let holder = AtomicUsize::new(0);
+            let answered = client.send_noting(&peers, call?, &holder);
+            let lost = lost(&client, &peers, &holder, &id, silence);
             let answered = match select(pin!(answered), pin!(lost)).await {
                 Either::Left((answered, _)) => answered?,
                 Either::Right(((), _)) => return Ok(Err(ModelError::Lost(Loss::Unreachable))),
@@ -182,14 +184,17 @@ fn age(answered: &Answered) -> Result<Option<CallAge>, CallError> {
 }
 
 /// Ends when the gateway has not said for too long that it still has the call: a connection may stay open for hours with
-/// nobody at its other end. A gateway that does not know the question, as the predecessor's, is left to its answer.
-async fn lost(client: &HttpClient, peers: &Peers, id: &CallId, silence: Duration) {
+/// nobody at its other end. The one is asked that has the call, wherever others have gone since. A gateway that does not
+/// know the question, as the predecessor's, is left to its answer.
+async fn lost(client: &HttpClient, peers: &Peers, holder: &AtomicUsize, id: &CallId, silence: Duration) {
     let path = format!("generate/{}", escaped(id.as_str()));
     let mut heard = Instant::now();
     loop {
         tokio::time::sleep(silence / 3).await;
         let context = CallContext { deadline: Some((Instant::now() + silence / 3).into()), ..CallContext::default() };
-        match client.send(peers, Call::new(Method::GET, path.clone(), &context)).await {
+        let call = Call::new(Method::GET, path.clone(), &context);
+        let asked = client.send_at(peers, holder.load(Ordering::Relaxed), &call).await;
+        match asked {
             Ok(answered) if answered.status == 200 => heard = Instant::now(),
             // Ours says so in its envelope: the answer is on its way, or was never begun.
             Ok(answered) if Refusal::of(&answered).code == "not_found" => {}
