@@ -35,7 +35,7 @@ test: setup documents python ## All tests, the long ones in their short form
 	cargo test --locked --doc
 
 test-long: setup documents python ## All tests, the long ones in full: 100,000 schedules, 20 rounds of kill -9, 4,000 losses of power
-	CALLBOARD_SCHEDULES=100000 CALLBOARD_KILL_ROUNDS=20 CALLBOARD_CUTS=4000 cargo $(RUNNER) --locked --no-fail-fast
+	CALLBOARD_SCHEDULES=100000 CALLBOARD_KILL_ROUNDS=20 CALLBOARD_CUTS=4000 CALLBOARD_CRASH_ROUNDS=30 cargo $(RUNNER) --locked --no-fail-fast
 
 lint: setup ## Format, clippy, dependencies, documentation
 	cargo fmt --check

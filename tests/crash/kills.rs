@@ -35,12 +35,16 @@ impl Strike for Kill {
         }
         tokio::time::sleep(dice.between(500, 1500)).await;
         injury.over_ms = now_ms();
+        // A start waits until its process listens, and a master waits for Redis.
+        if self.0.contains(&Role::Redis) {
+            cast.redis.restart();
+        }
         for role in self.0 {
             match role {
                 Role::Worker => cast.workers[worker].start(),
                 Role::Master => cast.masters[master].start(),
                 Role::Gateway => cast.gateway.start(),
-                Role::Redis => cast.redis.restart(),
+                Role::Redis => {}
             }
         }
         cast.until_joined().await;
