@@ -31,8 +31,9 @@ impl Registry {
     /// Begins to watch the processes of agents that came to be known.
     pub(super) fn watch_the_far(&mut self, turn: &mut Turn<'_, Self>) {
         let reached = self.agents.values().filter(|alive| alive.unreachable_since.is_none());
-        let far = reached.filter_map(|alive| alive.declaration.url.clone());
-        let new: Vec<_> = far.filter(|url| !self.watches.0.contains(url)).collect();
+        let far = reached.filter_map(|alive| alive.declaration.url.as_ref());
+        // Mostly none: this is done with every heartbeat.
+        let new: Vec<_> = far.filter(|url| !self.watches.0.contains(*url)).cloned().collect();
         for url in new {
             if self.watches.0.insert(url.clone()) {
                 self.watch(url, PAUSES.0, turn);

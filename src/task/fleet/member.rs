@@ -46,8 +46,7 @@ impl Member {
     }
 
     pub(super) fn declares_as(&self, other: &Self) -> bool {
-        let declared = |member: &Self| (member.incarnation.clone(), member.slots);
-        declared(self) == declared(other) && self.capabilities == other.capabilities
+        self.incarnation == other.incarnation && self.slots == other.slots && self.capabilities == other.capabilities
     }
 
     pub(super) fn place(&self) -> Place {
