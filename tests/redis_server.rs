@@ -4,6 +4,8 @@
 
 #[path = "support/clock.rs"]
 mod clock;
+#[path = "support/ports.rs"]
+mod ports;
 #[path = "support/redis.rs"]
 mod redis;
 

@@ -36,10 +36,9 @@ impl House {
         let redis = Wanted::default().durable().start();
         let config = settings(&folder, "");
         let mock = ["--provider", "mock", "--mock-latency", "250ms"];
-        let log = std::fs::File::create(folder.path().join("log")).unwrap();
         let store = redis.url();
         let args = [&["--store", &store, "--config", &config], &mock[..]].concat();
-        let server = Server::start_logging(&args, log);
+        let server = Server::start_logging(&args, &folder.path().join("log"));
         let mut house = Self { redis, server, tasks: Vec::new(), folder };
         for number in 0..6 {
             house.submit(&format!("before-{number}")).await;

@@ -5,7 +5,7 @@
 mod support;
 
 use serde_json::json;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
@@ -278,9 +278,8 @@ async fn bereaved(no_agent_timeout: &str) -> (Server, TempDir) {
     fs::write(&team, format!("{two}[[agents]]\nid = \"writer\"\ncapabilities = [\"write\"]\n")).unwrap();
     let config = settings(&folder, &format!("no_agent_timeout = \"{no_agent_timeout}\""));
     let slow = ["--provider", "mock", "--mock-script", "think:latency=2s", "--config", &config];
-    let log = File::create(path(&folder, "log")).unwrap();
     let args = [&["--store", "memory:", "--team", &team], &slow[..]].concat();
-    let server = Server::start_logging(&args, log);
+    let server = Server::start_logging(&args, path(&folder, "log").as_ref());
     server.post("/task", &json!({"task_id": "left", "objective": "why?"})).await;
     fs::write(&team, two).unwrap();
     server.signal("-HUP");

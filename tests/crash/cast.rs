@@ -2,11 +2,11 @@
 //! Where a test wants to disturb what passes between them, a wire stands in between.
 
 use crate::support::clock::Clock;
-use crate::support::redis::{Redis, Wanted, free_port};
+use crate::support::ports::free_port;
+use crate::support::redis::{Redis, Wanted};
 use crate::support::{Server, callboard};
 use crate::wire::Wire;
 use callboard::store::{RedisOptions, RedisStore};
-use std::fs::File;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -208,8 +208,7 @@ impl Process {
         if let Some(clock) = &self.clock {
             clock.give_to(&mut command);
         }
-        let log = File::options().create(true).append(true).open(&self.log).unwrap();
-        self.running = Some(Server::of_saying(command, log));
+        self.running = Some(Server::of_saying(command, &self.log));
     }
 
     /// Ends it with SIGKILL.

@@ -3,9 +3,9 @@
 
 use super::elsewhere::is_elsewhere;
 use super::page::{Page, root};
+use super::support::ports::free_port;
 use super::support::{PATIENCE, clean};
 use std::fs::{self, File};
-use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -13,8 +13,6 @@ use std::time::Instant;
 
 /// The address that people read; a test puts a free one into its place.
 const SHOWN: &str = ":8000";
-/// Below those that the system gives to whoever asks for any.
-const PORTS: std::ops::Range<u16> = 20_000..30_000;
 
 /// What each block of a page printed to standard output; empty for those that were not run.
 pub struct Printed(Vec<String>);
@@ -92,13 +90,4 @@ fn text(page: &Page, port: u16, notes: &Path) -> String {
         }
     }
     script.replace(SHOWN, &format!(":{port}"))
-}
-
-/// A port that nobody has. Each process begins to look somewhere else.
-fn free_port() -> u16 {
-    let many = PORTS.end - PORTS.start;
-    let begin = u16::try_from(std::process::id() % u32::from(many)).unwrap();
-    let ports = (0..many).map(|n| PORTS.start + (begin.wrapping_mul(16) % many + n) % many);
-    let mut free = ports.filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
-    free.next().unwrap()
 }

@@ -12,6 +12,8 @@ mod faults;
 mod fixture;
 mod histories;
 mod ledger;
+#[path = "../support/ports.rs"]
+mod ports;
 #[path = "../support/redis.rs"]
 mod redis_server;
 mod retention;

@@ -4,12 +4,14 @@
 
 pub mod clock;
 pub mod hands;
+pub mod ports;
 pub mod redis;
 pub mod split;
 
 use serde_json::Value;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -39,11 +41,11 @@ impl Server {
         Self::spawn(command)
     }
 
-    /// The same, with its log in a file.
-    pub fn start_logging(args: &[&str], log: File) -> Self {
+    /// The same, with its log at the end of a file.
+    pub fn start_logging(args: &[&str], log: &Path) -> Self {
         let mut command = callboard(&["serve", "--listen", "127.0.0.1:0"]);
         command.args(args);
-        Self::spawn_saying(command, log.into())
+        Self::of_saying(command, log)
     }
 
     /// Starts what a command says, and waits until it listens.
@@ -51,19 +53,24 @@ impl Server {
         Self::spawn(command)
     }
 
-    /// The same, with its log in a file.
-    pub fn of_saying(command: Command, log: File) -> Self {
-        Self::spawn_saying(command, log.into())
+    /// The same, with its log at the end of a file.
+    pub fn of_saying(mut command: Command, log: &Path) -> Self {
+        command.stderr(File::options().create(true).append(true).open(log).unwrap());
+        Self::listening(command, || std::fs::read_to_string(log).unwrap())
     }
 
-    fn spawn(command: Command) -> Self {
-        Self::spawn_saying(command, Stdio::null())
+    fn spawn(mut command: Command) -> Self {
+        command.stderr(Stdio::null());
+        Self::listening(command, String::new)
     }
 
-    fn spawn_saying(mut command: Command, log: Stdio) -> Self {
-        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+    fn listening(mut command: Command, said: impl Fn() -> String) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let line = lines.next().expect("the server ended before it listened").unwrap();
+        let Some(line) = lines.next() else {
+            panic!("{command:?} ended before it listened: {} {}", child.wait().unwrap(), said())
+        };
+        let line = line.unwrap();
         let url = line.strip_prefix("listening on ").unwrap_or_else(|| panic!("not an address: {line}")).to_owned();
         let client = reqwest::Client::builder().timeout(PATIENCE).build().unwrap();
         Self { child, url, client }

@@ -3,9 +3,9 @@
 #![allow(dead_code, reason = "each test takes what it needs")]
 
 use super::clock::Clock;
+use super::ports::free_port;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -17,9 +17,6 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Who the test is to the server, whoever else may come in.
 const KEEPER: &str = "keeper";
-
-/// Ports that the system gives to nobody by itself, so that a server that starts anew finds its port free.
-const PORTS: std::ops::Range<u16> = 20_000..32_000;
 
 /// What a server shows to those who want TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,12 +85,8 @@ impl Wanted {
         }
         let is_tls = self.certificate.is_some();
         let clock = self.has_clock.then(|| Clock::at(folder.path().join("clock")));
-        let mut redis = Redis { folder, port: 0, is_tls, lines: self.lines, clock, process: None };
-        // Another test may take a port between the look and the start.
-        while redis.process.is_none() {
-            redis.port = free_port();
-            redis.launch(&[]);
-        }
+        let mut redis = Redis { folder, port: free_port(), is_tls, lines: self.lines, clock, process: None };
+        redis.launch(&[]);
         redis.until_ready();
         redis
     }
@@ -164,11 +157,7 @@ impl Redis {
     /// Starts it again where it was with some more configuration, and returns while it reads its data.
     pub fn restart_with(&mut self, lines: &[&str]) {
         assert!(self.process.is_none(), "it runs");
-        let until = Instant::now() + PATIENCE;
-        while self.process.is_none() {
-            assert!(Instant::now() < until, "it does not start again: {}", self.log());
-            self.launch(lines);
-        }
+        self.launch(lines);
     }
 
     /// Cuts so many bytes off the end of its file, after a kill, and has the server's own tool set the end right, as
@@ -259,7 +248,7 @@ impl Redis {
 
     // === Starting ===
 
-    /// Starts it; it is not there afterwards when another has its port.
+    /// Starts it.
     fn launch(&mut self, more: &[&str]) {
         // The one of an earlier life would be taken for the new one's.
         let _ = fs::remove_file(self.socket());
@@ -282,9 +271,7 @@ impl Redis {
                 return;
             }
             if let Some(status) = process.try_wait().unwrap() {
-                let log = self.log();
-                assert!(log.trim_end().ends_with("exiting.") || log.contains("in use"), "{status}: {log}");
-                return;
+                panic!("it does not start: {status}: {}", self.log());
             }
             assert!(Instant::now() < until, "it does not start: {}", self.log());
             std::thread::yield_now();
@@ -328,16 +315,6 @@ impl Subscription {
     /// The next message.
     pub fn next_message(&mut self) -> String {
         Reply::read(&mut self.0).unwrap().texts().pop().unwrap()
-    }
-}
-
-/// A port that nobody has just now, and that the system gives to nobody by itself.
-pub fn free_port() -> u16 {
-    loop {
-        let port = fastrand::u16(PORTS);
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
     }
 }
 
