@@ -112,7 +112,7 @@ fn a_gateway_that_starts_over_costs_the_steps_that_were_thinking_no_attempt() {
         for task in &tasks {
             let task = company.until(task, second_attempt).await;
             let (_, end) = task.steps[0].attempts[0].ended.clone().unwrap();
-            assert_eq!(end, AttemptEnd::Lost(Loss::Unreachable));
+            assert_eq!(end, AttemptEnd::Lost(Loss::GatewayUnreachable));
         }
         model.release(2);
         for log in company.all_ended(&tasks).await {

@@ -379,9 +379,10 @@ impl Draft<'_> {
                 ErrorCode::WorkerUnavailable,
                 format!("its agent was lost {} times, the last time because of {}", step.losses, loss.name()),
             )),
-            // A full agent is not asked again at once. A dead one's step goes to another at once, but only the first time:
-            // word of a death may come late, and asking the dead again and again would use the losses up.
-            AttemptEnd::Lost(Loss::Refused | Loss::Unreachable) => Ok(limits.backoff(step.losses, self.seed())),
+            // A full agent is not asked again at once, and another agent has the same gateway. The step of a dead one goes to
+            // another at once, but only the first time: word of a death may come late, and asking the dead again and again
+            // would use the losses up.
+            AttemptEnd::Lost(Loss::Refused | Loss::GatewayUnreachable) => Ok(limits.backoff(step.losses, self.seed())),
             AttemptEnd::Lost(_) if step.losses > 1 => Ok(limits.backoff(step.losses - 1, self.seed())),
             AttemptEnd::Lost(_) | AttemptEnd::Superseded => Ok(0),
         };

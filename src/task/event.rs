@@ -195,8 +195,10 @@ pub enum Loss {
     AgentRestarted,
     /// Nobody renewed the lease: the process is gone.
     LeaseExpired,
-    /// The agent, or the gateway that it thinks through, could not be reached.
+    /// The agent could not be reached.
     Unreachable,
+    /// The gateway that the agent thinks through could not be reached.
+    GatewayUnreachable,
     /// It made no progress for too long, outside a model call that the gateway knows of.
     Stalled,
 }
@@ -209,7 +211,8 @@ impl Loss {
             Self::Drained => "a drain",
             Self::AgentRestarted => "a restart of the agent",
             Self::LeaseExpired => "a lease that nobody renewed",
-            Self::Unreachable => "an agent or gateway that could not be reached",
+            Self::Unreachable => "an agent that could not be reached",
+            Self::GatewayUnreachable => "a gateway that could not be reached",
             Self::Stalled => "a lack of progress",
         }
     }
@@ -230,8 +233,8 @@ mod tests {
 
     #[test]
     fn each_loss_has_words_of_its_own() {
-        use Loss::{AgentRestarted, Drained, LeaseExpired, Refused, Stalled, Unreachable};
-        let losses = [Refused, Drained, AgentRestarted, LeaseExpired, Unreachable, Stalled];
+        use Loss::{AgentRestarted, Drained, GatewayUnreachable, LeaseExpired, Refused, Stalled, Unreachable};
+        let losses = [Refused, Drained, AgentRestarted, LeaseExpired, Unreachable, GatewayUnreachable, Stalled];
         let words: BTreeSet<_> = losses.into_iter().map(Loss::name).collect();
         assert_eq!(words.len(), losses.len());
         assert!(words.iter().all(|words| words.starts_with("a ") || words.starts_with("an ")));

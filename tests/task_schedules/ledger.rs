@@ -64,7 +64,7 @@ impl Ledger {
             AttemptEnd::Crashed(_) => (&mut account.crashes, limits.max_crashes, ErrorCode::Crashed),
             AttemptEnd::Lost(loss) => {
                 // The first time that an agent dies, its step goes on at once.
-                spared = u32::from(!matches!(loss, Loss::Refused | Loss::Unreachable));
+                spared = u32::from(!matches!(loss, Loss::Refused | Loss::GatewayUnreachable));
                 (&mut account.losses, limits.max_losses, ErrorCode::WorkerUnavailable)
             }
         };

@@ -301,7 +301,7 @@ impl Schedule {
 
 fn ending(raw: u8) -> AttemptEnd {
     let failure = || Failure::new(pick(&[ErrorCode::InternalError, ErrorCode::BudgetExceeded], raw), "it broke");
-    match raw % 16 {
+    match raw % 17 {
         0..=4 => AttemptEnd::Failed(failure()),
         5 => AttemptEnd::Fatal(failure()),
         6..=8 => AttemptEnd::Crashed(failure()),
@@ -311,6 +311,7 @@ fn ending(raw: u8) -> AttemptEnd {
         12 => AttemptEnd::Lost(Loss::AgentRestarted),
         13 => AttemptEnd::Lost(Loss::LeaseExpired),
         14 => AttemptEnd::Lost(Loss::Unreachable),
+        15 => AttemptEnd::Lost(Loss::GatewayUnreachable),
         _ => AttemptEnd::Superseded,
     }
 }

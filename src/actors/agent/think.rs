@@ -93,7 +93,7 @@ impl Think for GatewayThink {
             match answer {
                 Ok(answer) => answer,
                 Err(CallError::Overloaded) => Err(ModelError::Lost(Loss::Refused)),
-                Err(CallError::Crashed | CallError::Unavailable) => Err(ModelError::Lost(Loss::Unreachable)),
+                Err(CallError::Crashed | CallError::Unavailable) => Err(ModelError::Lost(Loss::GatewayUnreachable)),
                 Err(CallError::Rejected) => Err(ModelError::Fatal("the gateway cannot take the question".into())),
                 Err(CallError::Timeout) => {
                     Err(ModelError::Retryable("the model did not answer within the time left".into()))

@@ -131,7 +131,7 @@ impl Edge<Generate> for GenerateEdge {
             let lost = lost(&client, &peers, &holder, &id, silence);
             let answered = match select(pin!(answered), pin!(lost)).await {
                 Either::Left((answered, _)) => answered?,
-                Either::Right(((), _)) => return Ok(Err(ModelError::Lost(Loss::Unreachable))),
+                Either::Right(((), _)) => return Ok(Err(ModelError::Lost(Loss::GatewayUnreachable))),
             };
             read(&answered)
         })
@@ -317,7 +317,7 @@ fn not_called(error: CallError) -> ApiError {
             let message = "the gateway was restarted during this call: send it again";
             ApiError::upstream(StatusCode::BAD_GATEWAY, ErrorCode::Crashed, message)
                 .with_detail(KIND, "lost")
-                .with_detail("loss", "unreachable")
+                .with_detail("loss", "gateway_unreachable")
         }
     }
 }
@@ -367,7 +367,7 @@ mod tests {
             ModelError::Fatal("no such model".into()),
             ModelError::Crashed("boom".into()),
             ModelError::Lost(Loss::Refused),
-            ModelError::Lost(Loss::Unreachable),
+            ModelError::Lost(Loss::GatewayUnreachable),
         ] {
             assert_eq!(crossed(&error), error);
         }

@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn every_outcome_means_the_same_on_the_other_side() {
         let failure = |code| Failure::new(code, "why");
-        let losses = [Loss::Refused, Loss::Drained, Loss::AgentRestarted, Loss::Unreachable, Loss::Stalled];
+        let losses = [Loss::Refused, Loss::Drained, Loss::AgentRestarted, Loss::Unreachable, Loss::GatewayUnreachable];
         let outcomes = [
             StepOutcome::Succeeded(Json::from_text(r#"{"text":"x"}"#.into()).unwrap()),
             StepOutcome::RetryableFailure(failure(ErrorCode::Timeout)),

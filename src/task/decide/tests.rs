@@ -245,7 +245,8 @@ fn pauses_double_up_to_a_cap() {
 fn a_dead_agents_step_goes_on_at_once_and_a_full_ones_after_a_pause() {
     let cases = [
         (Loss::Refused, "step_backed_off"),
-        (Loss::Unreachable, "step_backed_off"),
+        (Loss::GatewayUnreachable, "step_backed_off"),
+        (Loss::Unreachable, "step_placed"),
         (Loss::Drained, "step_placed"),
         (Loss::AgentRestarted, "step_placed"),
         (Loss::LeaseExpired, "step_placed"),

@@ -286,6 +286,7 @@ fn what_is_no_fault_of_an_agent_says_nothing_of_it() {
         (AttemptEnd::TimedOut, Some(Verdict::Late)),
         (AttemptEnd::Lost(Loss::LeaseExpired), Some(Verdict::Bad)),
         (AttemptEnd::Lost(Loss::Unreachable), Some(Verdict::Bad)),
+        (AttemptEnd::Lost(Loss::GatewayUnreachable), Some(Verdict::Bad)),
         (AttemptEnd::Lost(Loss::Stalled), Some(Verdict::Bad)),
         (AttemptEnd::Lost(Loss::Refused), None),
         (AttemptEnd::Lost(Loss::Drained), None),

@@ -44,7 +44,10 @@ impl Verdict {
             }
             AttemptEnd::TimedOut => Some(Self::Late),
             AttemptEnd::Failed(_) | AttemptEnd::Fatal(_) | AttemptEnd::Crashed(_) => Some(Self::Bad),
-            AttemptEnd::Lost(Loss::LeaseExpired | Loss::Unreachable | Loss::Stalled) => Some(Self::Bad),
+            // The gateway may be unreachable for this agent alone.
+            AttemptEnd::Lost(Loss::LeaseExpired | Loss::Unreachable | Loss::GatewayUnreachable | Loss::Stalled) => {
+                Some(Self::Bad)
+            }
             AttemptEnd::Lost(Loss::Refused | Loss::Drained | Loss::AgentRestarted) | AttemptEnd::Superseded => None,
         }
     }
