@@ -5,6 +5,7 @@ mod beacon;
 mod clock;
 mod due;
 mod feed;
+mod gate;
 mod ledger;
 mod link;
 mod opening;
@@ -31,6 +32,7 @@ use crate::task::{
     AgentId, At, CallId, Capability, Event, Incarnation, Json, Lease, Scope, Task, TaskId, TaskKey, Tenant, Timer,
 };
 use clock::ServerClock;
+use gate::Gate;
 use link::{Again, Link};
 use parking_lot::Mutex;
 use reply::Reply;
@@ -43,6 +45,7 @@ use tokio::task::AbortHandle;
 /// A store in a Redis server.
 pub struct RedisStore {
     link: Arc<Link>,
+    gate: Gate,
     options: RedisOptions,
     clock: ServerClock,
     watchers: Arc<Watchers>,

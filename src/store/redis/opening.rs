@@ -3,6 +3,7 @@
 
 use super::clock::ServerClock;
 use super::feed::Feed;
+use super::gate::Gate;
 use super::link::{Again, Link};
 use super::options::RedisOptions;
 use super::{RedisStore, predecessor, script, told};
@@ -35,6 +36,7 @@ impl RedisStore {
         let clock = ServerClock::new(options.clock.clone());
         let store = Self {
             link: link.clone(),
+            gate: Gate::default(),
             clock,
             watchers: watchers.clone(),
             feed: Mutex::new(None),

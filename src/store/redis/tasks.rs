@@ -43,6 +43,7 @@ impl RedisStore {
             noted: &noted,
         };
         let call = body.put(call)?;
+        let _pass = if commit.expected == 0 { self.gate.pass_new().await? } else { self.gate.pass().await? };
         let (answer, replicas) = if waits {
             self.link.run_and_wait(&call, self.options.wait_replicas).await?
         } else {
@@ -96,6 +97,7 @@ impl RedisStore {
     // === Reading ===
 
     pub(super) async fn load_now(&self, key: TaskKey) -> Result<Option<Arc<Task>>, StoreError> {
+        let _pass = self.gate.pass().await?;
         let mut command = cmd("HMGET");
         command.arg(self.task(&key.id)).arg(&["tenant", "schema", "kinds", "state"]);
         let mut row = Reply::of(self.link.ask(&command, Again::Yes).await?)?;
@@ -114,6 +116,7 @@ impl RedisStore {
     }
 
     pub(super) async fn payload_now(&self, key: TaskKey, name: String) -> Result<Option<Json>, StoreError> {
+        let _pass = self.gate.pass().await?;
         let mut both = pipe();
         both.cmd("HMGET").arg(self.task(&key.id)).arg("tenant");
         both.cmd("HMGET").arg(self.key(&format!("payload:{}", key.id))).arg(name);
@@ -132,6 +135,7 @@ impl RedisStore {
         after: u64,
         limit: usize,
     ) -> Result<Option<Vec<Event>>, StoreError> {
+        let _pass = self.gate.pass().await?;
         let call = self.call(&script::EVENTS).arg(key.id.as_str()).arg(key.tenant.as_str());
         let mut reply = self.run(call.arg(after).arg(limit), Again::Yes).await?;
         let Some(schema) = reply.maybe()? else { return Ok(None) };
@@ -154,6 +158,7 @@ impl RedisStore {
             .arg(query.status.map_or_else(String::new, |status| (status as u8).to_string()))
             .arg(before)
             .arg(limit);
+        let _pass = self.gate.pass().await?;
         let mut rows = self.run(call, Again::Yes).await?.list()?;
         let mut tasks = Vec::new();
         while !rows.is_empty() {
