@@ -203,6 +203,7 @@ Examples:
   callboard bench --tasks 2000 --concurrency 64 2>/dev/null
   callboard bench --via http --store memory: --log off
   callboard bench --via split --log off
+  callboard bench --via split --workers 100 --concurrency 10000 --tasks 20000 --log off
   callboard bench --at-once 1000
   callboard bench --queued 100000 --log off
   callboard bench --finished 1000000 --log off")]
@@ -225,6 +226,9 @@ pub struct BenchArgs {
     /// Instead: listing, reading and submitting beside so many finished tasks, against the same beside 1,000
     #[arg(long, value_name = "N", conflicts_with_all = ["tasks", "via", "at_once", "queued"])]
     pub finished: Option<NonZeroUsize>,
+    /// Workers of a split system, each a process; by default one for each kind of agent
+    #[arg(long, value_name = "N", requires = "via", conflicts_with_all = ["queued", "finished"])]
+    pub workers: Option<NonZeroUsize>,
     #[command(flatten)]
     pub team: TeamArgs,
 }

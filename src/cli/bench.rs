@@ -112,6 +112,9 @@ pub fn bench(mut args: BenchArgs, environment: &Environment) -> Outcome {
         args.concurrency = at_once;
         args.tasks = at_once.try_into().map_err(Exit::internal)?;
     }
+    if args.workers.is_some() && args.via != Via::Split {
+        return Err(Exit::new(Code::Settings, "--workers are those of a split system: add --via split"));
+    }
     if args.via == Via::Split {
         return split::bench(&args, environment);
     }

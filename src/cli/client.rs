@@ -116,6 +116,13 @@ impl Client {
         self.get(&["task", id, "result"]).await
     }
 
+    /// The same once there is one, or so many seconds later.
+    pub async fn result_within(&self, id: &str, wait: Duration) -> Result<Answer<Pipeline>, ClientError> {
+        let mut url = self.url(&["task", id, "result"]);
+        url.query_pairs_mut().append_pair("wait", &wait.as_secs().to_string());
+        self.answer(self.http.get(url).timeout(ANSWER_TIMEOUT + wait)).await
+    }
+
     /// Ends a task.
     pub async fn cancel(&self, id: &str) -> Result<Answer<Pipeline>, ClientError> {
         let request = self.http.request(Method::DELETE, self.url(&["task", id]));

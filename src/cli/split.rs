@@ -7,6 +7,7 @@ use super::client::Client;
 use super::exit::{Code, Exit};
 use callboard::settings::Overrides;
 use callboard::task::Capability;
+use callboard::team::Team;
 use member::{Member, Start};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -22,12 +23,23 @@ const JOIN_POLL: Duration = Duration::from_millis(50);
 pub struct Shape {
     /// How many masters share the store.
     pub masters: usize,
-    /// What each worker does.
+    /// What each worker does: all of the team's agents that can.
     pub workers: Vec<Vec<Capability>>,
     /// Settings for all of them.
     pub choices: Overrides,
     /// The file of settings for all of them.
     pub config: Option<PathBuf>,
+}
+
+/// What workers are needed for a team: one for all of its agents that do the same.
+pub fn workers(team: &Team) -> Vec<Vec<Capability>> {
+    let mut kinds: Vec<Vec<Capability>> = Vec::new();
+    for member in &team.members {
+        if !kinds.contains(&member.capabilities) {
+            kinds.push(member.capabilities.clone());
+        }
+    }
+    kinds
 }
 
 /// The running processes, in the order in which they were started.

@@ -1,5 +1,5 @@
-//! The load: a fixed number of clients, each handing in its next task when the last one's answer has been read back by
-//! its id. A task counts only when that answer is there.
+//! The load: a fixed number of tasks in flight, each followed by the next when its answer has been read back by its id. A
+//! task counts only when that answer is there.
 
 use super::super::client::Client;
 use callboard::actors::ActorRef;
@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde_json::json;
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,10 +25,12 @@ pub const OBJECTIVE: &str = "Say in two sentences what happens to the tasks that
 const TASK_TIMEOUT: Duration = Duration::from_secs(600);
 /// How long one message to the master may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long the server is asked to wait for a task.
-const WAIT: Duration = Duration::from_secs(300);
+/// How long the server is asked to wait for a task: less than the client bears silence.
+const WAIT: Duration = Duration::from_secs(30);
 /// The pause before a task that has not ended after that is looked at again.
 const PAUSE: Duration = Duration::from_millis(50);
+/// Clients at most, each with a connection; more tasks in flight are shared out among them.
+const CLIENTS: u32 = 512;
 
 /// How tasks are handed in and read back.
 #[derive(Clone)]
@@ -63,29 +66,76 @@ impl Driven {
     }
 }
 
-/// Runs so many tasks with so many clients.
-pub async fn drive(way: Way, tasks: usize, clients: u32) -> Driven {
+/// Runs so many tasks, of which so many are in flight at once.
+pub async fn drive(way: Way, tasks: usize, in_flight: u32) -> Driven {
     let began = Instant::now();
-    let left = Cell::new(tasks);
-    let driven = RefCell::new(Driven::default());
-    let client = async || {
-        while let Some(rest) = left.get().checked_sub(1) {
-            left.set(rest);
-            let began = Instant::now();
-            let done = tokio::time::timeout(TASK_TIMEOUT, way.task()).await;
-            let done = done.unwrap_or_else(|_| Err(format!("it did not end in {} s", TASK_TIMEOUT.as_secs())));
-            let mut driven = driven.borrow_mut();
-            match done {
-                Ok(()) => driven.latencies.push(began.elapsed()),
-                Err(why) => {
-                    driven.errors += 1;
-                    driven.first_error.get_or_insert(why);
-                }
+    let (left, driven) = (Cell::new(tasks), RefCell::new(Driven::default()));
+    let load = Load { way, left, driven };
+    match &load.way {
+        Way::Http(client) if in_flight > CLIENTS => {
+            let share = |number| in_flight / CLIENTS + u32::from(number < in_flight % CLIENTS);
+            join_all((0..CLIENTS).map(|number| load.several(client, share(number) as usize))).await;
+        }
+        _ => drop(join_all((0..in_flight).map(|_| load.one_by_one())).await),
+    }
+    Driven { elapsed: began.elapsed(), ..load.driven.into_inner() }
+}
+
+/// What all clients share.
+struct Load {
+    way: Way,
+    /// How many tasks are still to be handed in.
+    left: Cell<usize>,
+    driven: RefCell<Driven>,
+}
+
+impl Load {
+    /// Whether there is one more to hand in.
+    fn takes_one(&self) -> bool {
+        let rest = self.left.get().checked_sub(1);
+        rest.inspect(|rest| self.left.set(*rest)).is_some()
+    }
+
+    fn done(&self, began: Instant, done: Result<(), String>) {
+        let mut driven = self.driven.borrow_mut();
+        match done {
+            Ok(()) => driven.latencies.push(began.elapsed()),
+            Err(why) => {
+                driven.errors += 1;
+                driven.first_error.get_or_insert(why);
             }
         }
-    };
-    join_all((0..clients).map(|_| client())).await;
-    Driven { elapsed: began.elapsed(), ..driven.into_inner() }
+    }
+
+    /// A client with one task at a time.
+    async fn one_by_one(&self) {
+        while self.takes_one() {
+            let began = Instant::now();
+            self.done(began, in_time(self.way.task()).await);
+        }
+    }
+
+    /// A client with several tasks in flight, and one connection: it waits for the oldest. When the answer of another comes
+    /// meanwhile it is noticed late, so that their times are at least what is reported.
+    async fn several(&self, client: &Client, in_flight: usize) {
+        let mut handed_in = VecDeque::new();
+        loop {
+            while handed_in.len() < in_flight && self.takes_one() {
+                let began = Instant::now();
+                match client.submit(&json!({"objective": OBJECTIVE}), Duration::ZERO).await {
+                    Ok(answer) => handed_in.push_back((began, answer.read.task_id)),
+                    Err(error) => self.done(began, Err(error.to_string())),
+                }
+            }
+            let Some((began, id)) = handed_in.pop_front() else { return };
+            self.done(began, in_time(read_over_http(client, &id)).await);
+        }
+    }
+}
+
+async fn in_time(task: impl Future<Output = Result<(), String>>) -> Result<(), String> {
+    let done = tokio::time::timeout(TASK_TIMEOUT, task).await;
+    done.unwrap_or_else(|_| Err(format!("it did not end in {} s", TASK_TIMEOUT.as_secs())))
 }
 
 impl Way {
@@ -160,8 +210,12 @@ pub async fn read_back(store: &dyn Store, task: &Task) -> Result<(), String> {
 async fn over_http(client: &Client) -> Result<(), String> {
     let body = json!({"objective": OBJECTIVE});
     let id = client.submit(&body, WAIT).await.map_err(|error| error.to_string())?.read.task_id;
+    read_over_http(client, &id).await
+}
+
+async fn read_over_http(client: &Client, id: &str) -> Result<(), String> {
     loop {
-        let answer = client.result(&id).await.map_err(|error| error.to_string())?.read;
+        let answer = client.result_within(id, WAIT).await.map_err(|error| error.to_string())?.read;
         match (answer.status.as_str(), answer.final_output) {
             ("succeeded", Some(output)) if !output.text.is_empty() => return Ok(()),
             (status, _) if matches!(status, "succeeded" | "failed" | "cancelled") => {

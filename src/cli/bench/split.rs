@@ -7,13 +7,14 @@ use super::super::exit::{Code, Exit, Outcome};
 use super::super::host::{in_a_runtime, settings};
 use super::super::output::print;
 use super::super::signals::Signals;
-use super::super::split::{Shape, Split};
+use super::super::split::{Shape, Split, workers};
 use super::drive::{Driven, OBJECTIVE, Way, drive};
 use super::measure::{Used, process_use, rounded};
 use super::{Choices, Pace, WARM_UP};
 use callboard::team::Team;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 
 /// What is printed.
 #[derive(Debug, Serialize)]
@@ -48,9 +49,11 @@ pub fn bench(args: &BenchArgs, environment: &Environment) -> Outcome {
     let looked_at = settings(&args.team, beneath.clone(), environment, Talk::Usual)?;
     let team = Team::of(&looked_at).map_err(callboard::node::StartError::from)?;
     let typed = args.team.overrides().into_iter().filter(|(name, _)| *name != "store");
+    let kinds = workers(&team);
+    let count = args.workers.map_or(kinds.len(), NonZeroUsize::get);
     let shape = Shape {
         masters: 1,
-        workers: team.members.iter().map(|member| member.capabilities.clone()).collect(),
+        workers: kinds.into_iter().cycle().take(count).collect(),
         choices: beneath.into_iter().chain(typed).collect(),
         config: args.team.config.clone(),
     };

@@ -8,7 +8,7 @@ use super::super::exit::Exit;
 use super::super::host;
 use super::super::output::note;
 use super::super::signals::Signals;
-use super::super::split::{Shape, Split};
+use super::super::split::{Shape, Split, workers};
 use super::super::wire::Output;
 use callboard::team::Team;
 use std::time::Instant;
@@ -24,7 +24,7 @@ pub fn distributed(args: &DemoArgs, environment: &Environment) -> Result<Output,
     let team = Team::of(&settings).map_err(callboard::node::StartError::from)?;
     let shape = Shape {
         masters: MASTERS,
-        workers: team.members.iter().map(|member| member.capabilities.clone()).collect(),
+        workers: workers(&team),
         choices: args.team.overrides(),
         config: args.team.config.clone(),
     };
