@@ -103,22 +103,28 @@ fn a_registry_that_starts_over_learns_of_everybody_again() {
 }
 
 #[test]
-fn a_gateway_that_starts_over_costs_the_steps_that_were_thinking_no_attempt() {
+fn a_gateway_that_starts_over_is_asked_again_and_one_that_does_so_twice_costs_a_loss() {
     let model = Scripted::default().line(when("analyze").waits());
     TestCompany::default().model(model.clone()).run(async |company| {
         let tasks = [company.submit("t-1").await, company.submit("t-2").await];
         company.until_steps_run(2).await;
         company.kill("root/gateway").await;
+        company.pass(Duration::from_secs(1)).await;
+        assert_eq!(model.asked().len(), 4, "the same attempts ask the new life");
+        for task in &tasks {
+            assert_eq!(company.log(task).await.task().steps[0].attempts.len(), 1);
+        }
+        company.kill("root/gateway").await;
         for task in &tasks {
             let task = company.until(task, second_attempt).await;
             let (_, end) = task.steps[0].attempts[0].ended.clone().unwrap();
-            assert_eq!(end, AttemptEnd::Lost(Loss::GatewayUnreachable));
+            assert_eq!(end, AttemptEnd::Lost(Loss::GatewayUnreachable), "it may have ended because of this call");
         }
         model.release(2);
         for log in company.all_ended(&tasks).await {
             log.succeeded().step("analyze").failures(0).crashes(0).losses(1);
         }
-        assert_eq!((company.restarts("root/gateway"), company.restarts(AGENT)), (1, 0));
+        assert_eq!((company.restarts("root/gateway"), company.restarts(AGENT)), (2, 0));
         company.audit().await.holds(&tasks).clean();
     });
 }

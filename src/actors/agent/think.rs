@@ -68,8 +68,57 @@ impl GatewayThink {
     }
 }
 
+/// How long a gateway may be away before the attempt is given back: as long as one takes to be started again.
+const AWAY: Duration = Duration::from_secs(10);
+/// The pause before the first question to one that was away; each is twice the one before, with jitter.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// The longest one.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
 impl Think for GatewayThink {
     fn think(&self, thought: Thought) -> BoxFuture<'_, Result<Generated, ModelError>> {
+        Box::pin(self.persist(thought))
+    }
+
+    fn progress(&self, phase: Phase) {
+        self.progress.moved(phase, None);
+    }
+}
+
+impl GatewayThink {
+    /// Asks until there is an answer. Another agent has the same gateway, so that an attempt is not lost because it is
+    /// restarted; but a gateway that ends during this call twice may do so because of it.
+    async fn persist(&self, thought: Thought) -> Result<Generated, ModelError> {
+        let (mut away_since, mut ended_before, mut pause) = (None, false, FIRST_PAUSE);
+        loop {
+            let answer = self.ask(&thought).await;
+            self.progress.moved(Phase::Thinking, None);
+            match answer {
+                Ok(Err(ModelError::Lost(Loss::GatewayUnreachable))) | Err(CallError::Crashed) if !ended_before => {
+                    ended_before = true;
+                    away_since = None;
+                }
+                Err(CallError::Unavailable) => {}
+                Ok(answer) => return answer,
+                Err(CallError::Crashed) => return Err(ModelError::Lost(Loss::GatewayUnreachable)),
+                Err(CallError::Overloaded) => return Err(ModelError::Lost(Loss::Refused)),
+                Err(CallError::Rejected) => {
+                    return Err(ModelError::Fatal("the gateway cannot take the question".into()));
+                }
+                Err(CallError::Timeout) => {
+                    return Err(ModelError::Retryable("the model did not answer within the time left".into()));
+                }
+            }
+            if away_since.get_or_insert_with(Instant::now).elapsed() >= AWAY {
+                return Err(ModelError::Lost(Loss::GatewayUnreachable));
+            }
+            tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64())).await;
+            pause = (2 * pause).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Asks once.
+    async fn ask(&self, thought: &Thought) -> Result<Result<Generated, ModelError>, CallError> {
         static CALLS: AtomicU64 = AtomicU64::new(0);
         // A life of an agent belongs to one process, so that a number in it names a call for ever.
         let number = CALLS.fetch_add(1, Ordering::Relaxed);
@@ -78,31 +127,58 @@ impl Think for GatewayThink {
         let message = Generate {
             call,
             capability: self.capability.clone(),
-            system_prompt: thought.system_prompt,
-            user_prompt: thought.user_prompt,
-            question: thought.question,
-            passages: thought.passages,
+            system_prompt: thought.system_prompt.clone(),
+            user_prompt: thought.user_prompt.clone(),
+            question: thought.question.clone(),
+            passages: thought.passages.clone(),
             provider: self.provider.clone(),
         };
         // The deadline of the message that brought the work was for accepting it.
         let context = CallContext { deadline: Some(self.until.into()), ..self.context.clone() };
-        let asked = self.gateway.ask(message, context, self.until.saturating_duration_since(Instant::now()));
-        Box::pin(async move {
-            let answer = asked.await;
-            self.progress.moved(Phase::Thinking, None);
-            match answer {
-                Ok(answer) => answer,
-                Err(CallError::Overloaded) => Err(ModelError::Lost(Loss::Refused)),
-                Err(CallError::Crashed | CallError::Unavailable) => Err(ModelError::Lost(Loss::GatewayUnreachable)),
-                Err(CallError::Rejected) => Err(ModelError::Fatal("the gateway cannot take the question".into())),
-                Err(CallError::Timeout) => {
-                    Err(ModelError::Retryable("the model did not answer within the time left".into()))
-                }
-            }
-        })
+        self.gateway.ask(message, context, self.until.saturating_duration_since(Instant::now())).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::actors::{Behaviour, Handle, Reply, Restarts, Spec, Tree, Turn, supervise};
+
+    struct Nobody;
+
+    impl Behaviour for Nobody {
+        const KIND: &'static str = "nobody";
     }
 
-    fn progress(&self, phase: Phase) {
-        self.progress.moved(phase, None);
+    impl Handle<Generate> for Nobody {
+        fn handle(&mut self, _: Generate, _: CallContext, _: Reply<Generate>, _: &mut Turn<'_, Self>) {}
+    }
+
+    fn asking(gateway: ActorRef<Generate>) -> GatewayThink {
+        GatewayThink {
+            gateway,
+            provider: None,
+            capability: Capability::trusted("analyze"),
+            incarnation: Incarnation::trusted("life-1"),
+            context: CallContext::default(),
+            until: Instant::now() + Duration::from_secs(600),
+            progress: Arc::default(),
+        }
+    }
+
+    #[actix::test]
+    async fn a_gateway_that_is_away_is_waited_for_but_not_for_ever() {
+        tokio::time::pause();
+        let (tree, _root) = Tree::new(Restarts::NONE);
+        let gateway = supervise(&tree.root(), Spec::new("gateway", || Nobody)).actor_ref();
+        tree.root().stopped().await;
+        let began = Instant::now();
+        let nothing = || Arc::from("");
+        let thought =
+            Thought { system_prompt: nothing(), user_prompt: nothing(), question: nothing(), passages: Vec::new() };
+        let answer = asking(gateway).think(thought).await;
+        assert_eq!(answer, Err(ModelError::Lost(Loss::GatewayUnreachable)));
+        let waited = began.elapsed();
+        assert!(waited >= AWAY && waited < AWAY + 2 * LONGEST_PAUSE, "{waited:?}");
     }
 }
