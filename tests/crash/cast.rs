@@ -32,7 +32,7 @@ pub struct Play {
     pub redis: Wanted,
     /// The settings of all processes, by their names in the environment.
     pub settings: Vec<(&'static str, String)>,
-    pub wired: Option<Pair>,
+    pub wired: Vec<Pair>,
     pub is_clocked: bool,
 }
 
@@ -48,7 +48,7 @@ impl Play {
             setting("CALLBOARD_MOCK_SCRIPT", &script),
             setting("CALLBOARD_SLOTS", SLOTS),
         ];
-        Self { name, masters: 2, workers: 3, redis: Wanted::default(), settings, wired: None, is_clocked: false }
+        Self { name, masters: 2, workers: 3, redis: Wanted::default(), settings, wired: Vec::new(), is_clocked: false }
     }
 
     /// Over a server like this.
@@ -72,9 +72,15 @@ impl Play {
         Self { is_clocked: true, redis: self.redis.clocked(), ..self }
     }
 
-    /// With a wire between these.
-    pub fn wired(self, pair: Pair) -> Self {
-        Self { wired: Some(pair), ..self }
+    /// With so many workers.
+    pub fn workers(self, workers: usize) -> Self {
+        Self { workers, ..self }
+    }
+
+    /// With a wire between these, too.
+    pub fn wired(mut self, pair: Pair) -> Self {
+        self.wired.push(pair);
+        self
     }
 
     /// Starts it, and waits until every worker has joined.
@@ -84,7 +90,7 @@ impl Play {
         let _ = std::fs::remove_dir_all(&folder);
         std::fs::create_dir_all(&folder).unwrap();
         let stage = Stage { folder, settings: self.settings, is_clocked: self.is_clocked };
-        let wire = |pair, port| (self.wired == Some(pair)).then(|| Wire::to(port));
+        let wire = |pair, port| self.wired.contains(&pair).then(|| Wire::to(port));
         let store_wire = wire(Pair::MasterToRedis, redis.port());
         let store = store_wire.as_ref().map_or(redis.url(), |wire| format!("redis://127.0.0.1:{}", wire.port));
         let mut wires: Vec<Wire> = store_wire.into_iter().collect();

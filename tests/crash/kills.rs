@@ -8,7 +8,7 @@ use crate::verdict::Injury;
 
 /// Whom it hits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Role {
+pub enum Role {
     Worker,
     Master,
     Gateway,
@@ -16,13 +16,30 @@ enum Role {
 }
 
 /// Kills these at once, and starts them again a moment later.
-struct Kill(&'static [Role]);
+pub struct Kill {
+    roles: &'static [Role],
+    /// How many workers and masters, from the first on, are not killed.
+    spared: usize,
+}
+
+impl Kill {
+    /// Any of these.
+    fn any(roles: &'static [Role]) -> Self {
+        Self { roles, spared: 0 }
+    }
+
+    /// Any of these but the first worker and the first master.
+    pub fn sparing_the_first(roles: &'static [Role]) -> Self {
+        Self { roles, spared: 1 }
+    }
+}
 
 impl Strike for Kill {
     async fn strike(&mut self, cast: &mut Cast, dice: &mut Dice) -> Injury {
-        let (worker, master) = (dice.one_of(cast.workers.len()), dice.one_of(cast.masters.len()));
-        let mut injury = injury(format!("{:?} killed (worker {worker}, master {master})", self.0));
-        for role in self.0 {
+        let mut one_of = |count: usize| self.spared + dice.one_of(count - self.spared);
+        let (worker, master) = (one_of(cast.workers.len()), one_of(cast.masters.len()));
+        let mut injury = injury(format!("{:?} killed (worker {worker}, master {master})", self.roles));
+        for role in self.roles {
             match role {
                 Role::Worker => {
                     injury.agents_at.push(cast.workers[worker].reached_at);
@@ -36,10 +53,10 @@ impl Strike for Kill {
         tokio::time::sleep(dice.between(500, 1500)).await;
         injury.over_ms = now_ms();
         // A start waits until its process listens, and a master waits for Redis.
-        if self.0.contains(&Role::Redis) {
+        if self.roles.contains(&Role::Redis) {
             cast.redis.restart();
         }
-        for role in self.0 {
+        for role in self.roles {
             match role {
                 Role::Worker => cast.workers[worker].start(),
                 Role::Master => cast.masters[master].start(),
@@ -53,12 +70,12 @@ impl Strike for Kill {
 }
 
 /// A server whose file is written through before each answer.
-fn always() -> Wanted {
+pub fn always() -> Wanted {
     Wanted::default().durable().line("appendfsync always")
 }
 
 async fn kill(name: &'static str, roles: &'static [Role], redis: Wanted) {
-    through(Play::new(name, long()).redis(redis), Kill(roles)).await.clean();
+    through(Play::new(name, long()).redis(redis), Kill::any(roles)).await.clean();
 }
 
 #[tokio::test]

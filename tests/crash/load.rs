@@ -2,11 +2,12 @@
 //! asks for the answer until there is one, and goes to another master when one does not answer.
 
 use crate::backstage::backstage;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 /// How long a client waits for one answer before it asks another master.
 const ANSWER: Duration = Duration::from_secs(4);
@@ -45,31 +46,46 @@ pub enum Fate {
 /// Clients at work.
 pub struct Load {
     shared: Arc<Shared>,
-    clients: Vec<JoinHandle<Vec<Told>>>,
+    clients: Vec<JoinHandle<()>>,
 }
 
 struct Shared {
     masters: Vec<String>,
     http: reqwest::Client,
     is_over: AtomicBool,
-    ended: AtomicUsize,
+    told: Mutex<Vec<Told>>,
 }
 
 impl Load {
     /// So many clients, each with one task at a time.
     pub fn begin(masters: Vec<String>, clients: usize) -> Self {
-        let http = reqwest::Client::builder().timeout(ANSWER).connect_timeout(ANSWER).build().unwrap();
-        let shared = Shared { masters, http, is_over: AtomicBool::new(false), ended: AtomicUsize::new(0) };
-        let shared = Arc::new(shared);
+        let shared = Shared::to(masters);
         let clients = (0..clients).map(|number| backstage().spawn(client(shared.clone(), number))).collect();
         Self { shared, clients }
     }
 
+    /// So many tasks a second, whether those before have ended or not.
+    pub fn at_rate(masters: Vec<String>, per_second: f64) -> Self {
+        let shared = Shared::to(masters);
+        let clients = vec![backstage().spawn(at_rate(shared.clone(), Duration::from_secs_f64(1.0 / per_second)))];
+        Self { shared, clients }
+    }
+
+    /// How many tasks have ended.
+    pub fn ended(&self) -> usize {
+        self.shared.told.lock().len()
+    }
+
+    /// The tasks that ended after so many others.
+    pub fn told_since(&self, before: usize) -> Vec<Told> {
+        self.shared.told.lock()[before..].to_vec()
+    }
+
     /// Waits until so many more tasks have ended: things go on.
     pub async fn more(&self, tasks: usize) {
-        let wanted = self.shared.ended.load(Ordering::Relaxed) + tasks;
+        let wanted = self.ended() + tasks;
         let until = Instant::now() + PATIENCE;
-        while self.shared.ended.load(Ordering::Relaxed) < wanted {
+        while self.ended() < wanted {
             assert!(Instant::now() < until, "no task ends any more");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -78,24 +94,50 @@ impl Load {
     /// Hands in no more, and waits until what was handed in has ended.
     pub async fn end(self) -> Vec<Told> {
         self.shared.is_over.store(true, Ordering::Relaxed);
-        let mut told = Vec::new();
         for client in self.clients {
-            told.extend(client.await.unwrap());
+            client.await.unwrap();
         }
-        told
+        std::mem::take(&mut *self.shared.told.lock())
     }
 }
 
-async fn client(shared: Arc<Shared>, number: usize) -> Vec<Told> {
-    let mut told = Vec::new();
-    while !shared.is_over.load(Ordering::Relaxed) {
-        let id = format!("task-{number}-{}", told.len());
-        let submitted_ms = now_ms();
-        let fate = see_through(&shared, &id).await;
-        told.push(Told { id, submitted_ms, ended_ms: now_ms(), fate });
-        shared.ended.fetch_add(1, Ordering::Relaxed);
+impl Shared {
+    fn to(masters: Vec<String>) -> Arc<Self> {
+        let http = reqwest::Client::builder().timeout(ANSWER).connect_timeout(ANSWER).build().unwrap();
+        Arc::new(Self { masters, http, is_over: AtomicBool::new(false), told: Mutex::new(Vec::new()) })
     }
-    told
+
+    async fn one(&self, id: String) {
+        let submitted_ms = now_ms();
+        let fate = see_through(self, &id).await;
+        self.told.lock().push(Told { id, submitted_ms, ended_ms: now_ms(), fate });
+    }
+}
+
+async fn client(shared: Arc<Shared>, number: usize) {
+    for task in 0.. {
+        if shared.is_over.load(Ordering::Relaxed) {
+            return;
+        }
+        shared.one(format!("task-{number}-{task}")).await;
+    }
+}
+
+async fn at_rate(shared: Arc<Shared>, pause: Duration) {
+    let mut ticks = tokio::time::interval(pause);
+    let mut clients = JoinSet::new();
+    for task in 0.. {
+        ticks.tick().await;
+        if shared.is_over.load(Ordering::Relaxed) {
+            break;
+        }
+        let shared = shared.clone();
+        clients.spawn(async move { shared.one(format!("paced-{task}")).await });
+        while let Some(ended) = clients.try_join_next() {
+            ended.unwrap();
+        }
+    }
+    clients.join_all().await;
 }
 
 /// Hands one task in and waits for its end.

@@ -17,6 +17,7 @@ mod partitions;
 mod pauses;
 mod rolling;
 mod rounds;
+mod soak;
 mod storms;
 #[path = "../support/mod.rs"]
 mod support;

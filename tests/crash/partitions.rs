@@ -18,7 +18,7 @@ const CONDITIONS: [(Condition, u64); 5] = [
 
 /// Puts a wire into one condition after the other, beginning with a random one.
 #[derive(Default)]
-struct Disturb(Option<usize>);
+pub struct Disturb(Option<usize>);
 
 impl Strike for Disturb {
     async fn strike(&mut self, cast: &mut Cast, dice: &mut Dice) -> Injury {

@@ -9,14 +9,14 @@ use std::time::Duration;
 
 /// Whom it hits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Role {
+pub enum Role {
     Worker,
     Master,
     Redis,
 }
 
 /// Lets one of these stand still.
-struct Pause(Role);
+pub struct Pause(pub Role);
 
 /// How long. A heartbeat counts for 3 s here.
 fn pause() -> Duration {

@@ -26,7 +26,8 @@ pub fn long() -> Duration {
     Duration::from_secs(if is_long() { 30 } else { 5 })
 }
 
-fn number(name: &str) -> Option<u64> {
+/// A number from the environment.
+pub fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
@@ -34,6 +35,11 @@ fn number(name: &str) -> Option<u64> {
 pub struct Dice(fastrand::Rng);
 
 impl Dice {
+    /// The same decisions for the same seed.
+    pub fn with_seed(seed: u64) -> Self {
+        Self(fastrand::Rng::with_seed(seed))
+    }
+
     /// A random time between these.
     pub fn between(&mut self, from_ms: u64, to_ms: u64) -> Duration {
         Duration::from_millis(self.0.u64(from_ms..=to_ms))
@@ -64,7 +70,7 @@ pub async fn through(play: Play, strike: impl Strike) -> Verdict {
 /// The same with what strikes made when the system runs.
 pub async fn through_with<S: Strike>(play: Play, strike: impl FnOnce(&Cast) -> S) -> Verdict {
     let seed = number("CALLBOARD_CRASH_SEED").unwrap_or_else(|| fastrand::u64(1..1_000_000));
-    let mut dice = Dice(fastrand::Rng::with_seed(seed));
+    let mut dice = Dice::with_seed(seed);
     let name = play.name;
     eprintln!("{name}: seed {seed}");
     let mut cast = play.begin().await;

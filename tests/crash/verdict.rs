@@ -144,7 +144,8 @@ fn placed_again(log: &Log, injury: &Injury) -> Vec<u64> {
     found
 }
 
-fn sorted(mut values: Vec<u64>) -> Vec<u64> {
+/// From the least to the greatest.
+pub fn sorted(mut values: Vec<u64>) -> Vec<u64> {
     values.sort_unstable();
     values
 }
@@ -155,7 +156,8 @@ fn share(sorted: &[u64], share: f64) -> u64 {
     sorted.get(place.clamp(1, sorted.len().max(1)) - 1).copied().unwrap_or(0)
 }
 
-fn shares(sorted: &[u64]) -> String {
+/// The median, the 99th percentile and the greatest.
+pub fn shares(sorted: &[u64]) -> String {
     if sorted.is_empty() {
         return "–".to_owned();
     }

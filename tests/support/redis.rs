@@ -108,6 +108,11 @@ impl Redis {
         Wanted::default().start()
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.process.as_ref().expect("it runs").id()
+    }
+
     /// Where it is.
     pub fn port(&self) -> u16 {
         self.port
