@@ -104,6 +104,7 @@ fn commits(life: Vec<Decision>) -> Vec<Commit> {
             events: decision.events.into(),
             task,
             effects,
+            slots: Vec::new(),
             payloads: Vec::new(),
             submission,
         }

@@ -96,6 +96,7 @@ async fn written_elsewhere(store: &dyn Store, before: Option<&Task>, decision: D
         events: events.into(),
         effects: effects(before, &task).into(),
         task: task.into(),
+        slots: Vec::new(),
         payloads: Vec::new(),
         submission: None,
     };

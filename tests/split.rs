@@ -58,6 +58,30 @@ async fn some_have_ended(server: &Server) {
     server.until("/tasks?status=succeeded&limit=10", |_, page| !page["tasks"].as_array().unwrap().is_empty()).await;
 }
 
+// === Masters together ===
+
+#[tokio::test]
+async fn two_masters_give_an_agent_no_more_than_it_takes() {
+    let shape = Shape::default().setting("provider", "mock").setting("mock_latency", "40ms").setting("slots", "2");
+    let split = shape.masters(2).start().await;
+    let posts = (0..60).map(|n| {
+        let master = &split.masters[n % 2];
+        async move {
+            let id = format!("shared-{n}");
+            let (status, body) = master.post("/task", &json!({"task_id": id, "objective": "why?"})).await;
+            assert_eq!(status, 202, "{body}");
+            id
+        }
+    });
+    let ids = futures_util::future::join_all(posts).await;
+    check_all(split.master(), &ids).await;
+    for id in &ids {
+        let events = split.master().events(id).await;
+        let lost = events.iter().filter(|(_, kind, _)| kind == "attempt_ended").count();
+        assert_eq!(lost, 0, "nobody is refused:\n{}", lines(&events));
+    }
+}
+
 // === Those who come and go ===
 
 #[tokio::test]

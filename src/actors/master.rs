@@ -87,6 +87,10 @@ pub struct Master {
     accepted: HashSet<(TaskKey, Lease)>,
     /// Leases whose slots the estimate counts, with the number of recounts that had begun before.
     counted: HashMap<(TaskKey, Lease), u64>,
+    /// Those among them that another master placed, whose end nobody tells.
+    others: HashSet<(TaskKey, Lease)>,
+    /// Leases whose slots are booked, and whose commits are on their way.
+    booked: HashSet<(TaskKey, Lease)>,
     recounts: u64,
     is_recounting: bool,
     /// What was asked before this life knew which slots are taken.
@@ -141,6 +145,8 @@ impl Master {
             doubtful,
             accepted: HashSet::default(),
             counted: HashMap::new(),
+            others: HashSet::default(),
+            booked: HashSet::default(),
             recounts: 0,
             is_recounting: false,
             held: Some(Vec::new()),
@@ -174,7 +180,9 @@ impl Master {
 
     fn begin(&mut self, key: TaskKey, ask: Ask, conflicts: u32, turn: &mut Turn<'_, Self>) {
         let concern = match ask {
-            Ask::Submit { submission, sender } => return self.accept(*submission, sender, turn),
+            Ask::Submit { submission, sender } => {
+                return self.accept(*submission, sender, conflicts, turn);
+            }
             Ask::Concern(concern) => concern,
         };
         if let Some(commit) = self.doubtful.pop(&key) {
@@ -201,7 +209,7 @@ impl Master {
 
     // === Deciding ===
 
-    fn accept(&mut self, submission: Submission, sender: Sender, turn: &mut Turn<'_, Self>) {
+    fn accept(&mut self, submission: Submission, sender: Sender, conflicts: u32, turn: &mut Turn<'_, Self>) {
         let key = submission.key.clone();
         let pipeline = self.parts.pipeline.borrow().clone();
         let plan = sender.plan(&key.id, &pipeline);
@@ -218,7 +226,7 @@ impl Master {
             return self.unless_there(key, sender, error, turn);
         }
         let ask = Ask::Submit { submission: Box::new(submission), sender };
-        self.propose(None, decision, Enclosed { payloads, submission: Some(record) }, ask, 0, turn);
+        self.propose(None, decision, Enclosed { payloads, submission: Some(record) }, ask, conflicts, turn);
     }
 
     fn decide(&mut self, task: &Arc<Task>, concern: Concern, basis: Basis, turn: &mut Turn<'_, Self>) {
@@ -266,6 +274,7 @@ impl Master {
             expected_at: before.map_or(At(0), |task| task.updated_at),
             events: events.into(),
             task: Arc::new(task),
+            slots: self.slots(&effects.lease),
             effects: effects.into(),
             payloads: enclosed.payloads,
             submission: enclosed.submission,
@@ -291,6 +300,10 @@ impl Master {
                 match other {
                     Committed::Conflict if conflicts < MAX_CONFLICTS && !matches!(ask, Ask::Submit { .. }) => {
                         self.cache.pop(&key);
+                        return self.begin(key, ask, conflicts + 1, turn);
+                    }
+                    Committed::NoSlot(held) if conflicts < MAX_CONFLICTS => {
+                        self.learn(held);
                         return self.begin(key, ask, conflicts + 1, turn);
                     }
                     Committed::Repeated(earlier) => self.repeat(earlier, ask, turn),

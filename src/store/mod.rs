@@ -243,6 +243,9 @@ pub struct Commit {
     pub task: Arc<Task>,
     /// What the change means for queue, timers and leases.
     pub effects: Arc<Effects>,
+    /// The most leases that each agent may have of which this makes one. A store that several masters share holds them to
+    /// it, since none knows what the others place ([`Committed::NoSlot`]).
+    pub slots: Vec<(AgentId, u32)>,
     /// Large payloads, by name, which state and events refer to.
     pub payloads: Vec<(Arc<str>, Json)>,
     /// What makes a repeated submission recognisable; with a task's first commit only.
@@ -277,6 +280,8 @@ pub enum Committed {
     Clash(Clash),
     /// As many tasks are open as may be.
     Full,
+    /// An agent would get more leases than it may have; these are those that it has. Decide anew.
+    NoSlot(Vec<(TaskKey, Lease)>),
 }
 
 /// How a submission contradicts an earlier one.

@@ -154,6 +154,11 @@ impl Fleet {
         Some(changed)
     }
 
+    /// How many steps at once this life of an agent takes; none when it is not here.
+    pub fn slots_of(&self, agent: &AgentId, incarnation: &Incarnation) -> Option<u32> {
+        self.members.get(agent).filter(|member| member.incarnation == *incarnation).map(|member| member.slots)
+    }
+
     /// An attempt was assigned. Answers whether that was counted: an earlier life's is not.
     pub fn take_slot(&mut self, lease: &Lease) -> bool {
         self.change(&lease.agent, &lease.incarnation, |member| member.take(lease)).is_some()

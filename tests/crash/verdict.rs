@@ -4,6 +4,7 @@ use crate::cast::Cast;
 use crate::load::{Fate, Told};
 use callboard::task::{AttemptEnd, EventKind};
 use callboard::testkit::{Audit, Log};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -58,6 +59,7 @@ impl Verdict {
         faults.extend(audit.logs().iter().flat_map(unjust));
         let open = audit.logs().iter().filter(|log| log.task().end.is_none() || !log.faults().is_empty());
         faults.extend(open.map(|log| format!("{} goes on like this:\n{log}", log.task().key)));
+        eprintln!("{name}: attempts that ended without counting: {:?}", ends(audit.logs()));
         let (met, unmet) = told.iter().partition::<Vec<_>, _>(|one| {
             injuries.iter().any(|injury| one.submitted_ms <= injury.over_ms && one.ended_ms >= injury.at_ms)
         });
@@ -117,6 +119,17 @@ fn unjust(log: &Log) -> Vec<String> {
         faults.push(format!("{id}: a stage was left out\n{log}"));
     }
     faults
+}
+
+/// How often attempts ended in which way.
+fn ends(logs: &[Log]) -> BTreeMap<String, usize> {
+    let mut ends = BTreeMap::new();
+    for event in logs.iter().flat_map(Log::events) {
+        if let EventKind::AttemptEnded { end, .. } = &event.kind {
+            *ends.entry(format!("{end:?}")).or_default() += 1;
+        }
+    }
+    ends
 }
 
 /// How long after an injury each step was placed again that one of the agents hit had.

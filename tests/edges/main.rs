@@ -421,6 +421,7 @@ async fn take_task(store: &MemoryStore, key: &TaskKey) -> StepId {
         events: decision.events.into(),
         effects: effects(None, &decision.task).into(),
         task: Arc::new(decision.task),
+        slots: Vec::new(),
         payloads: Vec::new(),
         submission: None,
     };

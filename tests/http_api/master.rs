@@ -109,6 +109,7 @@ async fn submit(
         events: events.into(),
         effects: effects(None, &task).into(),
         task: task.clone(),
+        slots: Vec::new(),
         payloads: apart.into_iter().collect(),
         submission: Some(record),
     };
@@ -175,6 +176,7 @@ async fn advance_with(
             events: events.into(),
             effects: effects(Some(&before), &task).into(),
             task: task.clone(),
+            slots: Vec::new(),
             payloads: apart.clone().into_iter().collect(),
             submission: None,
         };

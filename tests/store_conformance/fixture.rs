@@ -134,6 +134,7 @@ impl Author {
             effects: effects(None, &decision.task).into(),
             events: decision.events.into(),
             task: Arc::new(decision.task.clone()),
+            slots: Vec::new(),
             payloads: large.into_iter().collect(),
             submission: Some(record),
         };

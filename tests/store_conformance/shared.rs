@@ -4,11 +4,12 @@
 use crate::beside::record;
 use crate::redis_server::{Redis, Wanted};
 use crate::subject::{
-    agent, feed, first, fleet, key, live, next, redis_options, run, step, submission, succeeded, take,
+    agent, capability, feed, first, fleet, incarnation, key, live, next, redis_options, run, step, submission,
+    succeeded, take,
 };
 use callboard::messages::ForeignBeat;
-use callboard::store::{Beacon, Clock, Committed, RedisOptions, RedisStore, Store, StoreError};
-use callboard::task::{Input, Json, StepId, Tenant};
+use callboard::store::{Beacon, Clock, Commit, Committed, RedisOptions, RedisStore, Store, StoreError};
+use callboard::task::{Fleet, Input, Json, Member, StepId, Tenant};
 use callboard::testkit::TestClock;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,6 +46,34 @@ fn processes_hear_of_each_other() {
         let query = callboard::store::RetentionQuery { tenant: None, ended_before: None, keep: Some(0) };
         assert_eq!(one.remove_finished(query, 9).await.unwrap().tasks, 1);
         while wake.changed().await.is_ok() {}
+    });
+}
+
+#[test]
+fn masters_give_an_agent_no_more_than_it_takes_together() {
+    let server = Redis::start();
+    let (options, _) = options(&server);
+    run(async {
+        let (one, two) = (open(&options).await, open(&options).await);
+        let slots = |most| vec![(agent("ann"), most)];
+        let placed = take(&one, "t1", 1).await;
+        let theirs = one.leases().await.unwrap();
+        let other = first(&submission(&key("t2"), "why?"), &fleet(1), two.now());
+        let other = Commit { slots: slots(1), ..other };
+        assert_eq!(two.commit(other.clone()).await, Ok(Committed::NoSlot(theirs.clone())));
+        assert_eq!((two.load(&key("t2")).await, two.leases().await), (Ok(None), Ok(theirs)), "nothing was written");
+        // What it gives back makes room for what it gets.
+        let done = next(&placed, succeeded(step("t1", 1)), &fleet(1), one.now()).unwrap();
+        assert!(!done.effects.release.is_empty() && !done.effects.lease.is_empty());
+        let (id, done) = (done.id.clone(), Commit { slots: slots(1), ..done });
+        assert_eq!(one.commit(done.clone()).await, Ok(Committed::Applied));
+        assert_eq!(one.commit(done).await, Ok(Committed::AlreadyApplied), "{id:?}");
+        assert_eq!(two.commit(Commit { slots: slots(2), ..other }).await, Ok(Committed::Applied));
+        // The leases of an earlier life are in nobody's way.
+        let mut anew = Fleet::new(15_000);
+        anew.join(agent("ann"), Member::new(incarnation("i2"), vec![capability("analyze")], 1), two.now());
+        let later = first(&submission(&key("t3"), "why?"), &anew, two.now());
+        assert_eq!(two.commit(Commit { slots: slots(1), ..later }).await, Ok(Committed::Applied));
     });
 }
 

@@ -183,6 +183,7 @@ pub fn first(submission: &Submission, fleet: &Fleet, now: At) -> Commit {
         events: events.into(),
         effects: effects(None, &task).into(),
         task: Arc::new(task),
+        slots: Vec::new(),
         payloads: large.into_iter().collect(),
         submission: Some(record),
     }
@@ -199,6 +200,7 @@ pub fn next(before: &Task, input: Input, fleet: &Fleet, now: At) -> Option<Commi
         events: events.into(),
         effects: effects(Some(before), &task).into(),
         task: Arc::new(task),
+        slots: Vec::new(),
         payloads: Vec::new(),
         submission: None,
     })

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 /// How long the master may take over one result before it is told again, where there are several to the next.
 const RESULT_TIMEOUT: Duration = Duration::from_secs(10);
-/// The first and the longest pause between tries.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
-/// Tries in all: some ten minutes.
-const TRIES: u32 = 70;
+/// The first and the longest pause between tries. An agent has as many results as slots, and whoever waits for one waits
+/// for as long as the pause goes on after the master or its store is back.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+/// Tries in all: ten minutes and more.
+const TRIES: u32 = 400;
 
 /// Delivers a result.
 pub(super) async fn deliver(master: ActorRef<StepResult>, result: StepResult) {

@@ -221,6 +221,10 @@ pub(super) fn not_committed(committed: &Committed) -> MasterError {
             message: "as many tasks are open as may be: wait until some have ended".into(),
             retry_after_s: RETRY_AFTER_S,
         },
+        Committed::NoSlot(_) => MasterError::Overloaded {
+            message: "the agents' slots are taken faster than they are counted: try again".into(),
+            retry_after_s: 1,
+        },
         _ => MasterError::Overloaded {
             message: "too many changes to this task at once: try again".into(),
             retry_after_s: 1,

@@ -6,7 +6,7 @@ use crate::actors::patience::patiently;
 use crate::actors::{Roster, Turn};
 use crate::messages::{CallContext, SlotsFree};
 use crate::store::Commit;
-use crate::task::{self, Capability, Effects, Event, Lease, Member, Task, TaskKey, Trial, World};
+use crate::task::{self, AgentId, Capability, Effects, Event, Lease, Member, Task, TaskKey, Trial, World};
 use foldhash::HashSet;
 
 impl Master {
@@ -79,13 +79,17 @@ impl Master {
         let mut booking = Booking::default();
         for (number, lease) in effects.release.iter().enumerate() {
             // What another master placed is not among the slots that are counted here.
-            let is_counted = self.counted.remove(&(key.clone(), lease.clone())).is_some();
+            let held = (key.clone(), lease.clone());
+            self.others.remove(&held);
+            let is_counted = self.counted.remove(&held).is_some();
             if !is_counted || !self.fleet.give_slot(lease) {
                 booking.not_given.push(number);
             }
         }
         for (number, lease) in effects.lease.iter().enumerate() {
-            if !self.fleet.take_slot(lease) {
+            if self.fleet.take_slot(lease) {
+                self.booked.insert((key.clone(), lease.clone()));
+            } else {
                 booking.not_taken.push(number);
             }
         }
@@ -101,6 +105,7 @@ impl Master {
     /// Takes back exactly what was booked for a commit that was not written.
     pub(super) fn unbook(&mut self, key: &TaskKey, booking: &Booking, effects: &Effects) {
         for lease in counted(&effects.lease, &booking.not_taken) {
+            self.booked.remove(&(key.clone(), lease.clone()));
             self.fleet.give_slot(lease);
         }
         for lease in counted(&effects.release, &booking.not_given) {
@@ -117,15 +122,40 @@ impl Master {
 
     /// A lease stands in the store, and its slot is taken.
     pub(super) fn count(&mut self, key: &TaskKey, lease: &Lease) {
-        self.counted.insert((key.clone(), lease.clone()), self.recounts);
+        let held = (key.clone(), lease.clone());
+        self.booked.remove(&held);
+        self.counted.insert(held, self.recounts);
     }
 
-    /// Of what was placed here another master may have heard the end, which nobody told this one: where no slot seems to
-    /// be free, the store is asked which leases still stand.
+    /// How many leases the agents of these may have.
+    pub(super) fn slots(&self, leases: &[Lease]) -> Vec<(AgentId, u32)> {
+        let mut slots: Vec<(AgentId, u32)> = Vec::new();
+        for lease in leases {
+            let known = slots.iter().any(|(agent, _)| *agent == lease.agent);
+            if let Some(most) = self.fleet.slots_of(&lease.agent, &lease.incarnation).filter(|_| !known) {
+                slots.push((lease.agent.clone(), most));
+            }
+        }
+        slots
+    }
+
+    /// These leases stand in the store; those that this master does not know are another's.
+    pub(super) fn learn(&mut self, held: Vec<(TaskKey, Lease)>) {
+        for held in held {
+            if !self.counted.contains_key(&held) && !self.booked.contains(&held) && self.fleet.take_slot(&held.1) {
+                self.count(&held.0, &held.1);
+                self.others.insert(held);
+            }
+        }
+    }
+
+    /// Of what was placed here another master may have heard the end, which nobody told this one, and of what another placed
+    /// nobody tells: where no slot seems to be free, or others are known to have some, the store is asked which leases
+    /// still stand.
     pub(super) fn recount_where_none_is_free(&mut self, turn: &mut Turn<'_, Self>) {
         let now = self.parts.store.now();
         let is_full = self.fleet.capabilities().iter().any(|capability| self.fleet.free_slots(capability, now) == 0);
-        if !is_full || self.is_recounting {
+        if (!is_full && self.others.is_empty()) || self.is_recounting {
             return;
         }
         self.is_recounting = true;
@@ -147,6 +177,7 @@ impl Master {
         for (_, lease) in self.counted.extract_if(|held, counted_at| is_over(held, *counted_at)).map(|(held, _)| held) {
             self.fleet.give_slot(&lease);
         }
+        self.others.retain(|held| self.counted.contains_key(held));
         for capability in self.fleet.capabilities() {
             self.offer(&capability);
         }

@@ -3,10 +3,10 @@
 use super::link::Again;
 use super::predecessor::noted;
 use super::reply::{Reply, json};
-use super::task_wire::{Body, check_readable, newer, read_event, read_listed, read_state};
+use super::task_wire::{Body, check_readable, newer, read_event, read_held, read_listed, read_state};
 use super::{RedisStore, script};
 use crate::store::{Clash, Commit, Committed, ListPage, ListQuery, StoreError, Woken};
-use crate::task::{Event, Json, SCHEMA, Task, TaskId, TaskKey, Tenant, UNACCEPTED_LEASE_MS};
+use crate::task::{AgentId, Event, Json, Lease, SCHEMA, Task, TaskId, TaskKey, Tenant, UNACCEPTED_LEASE_MS};
 use deadpool_redis::redis::{cmd, pipe};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -32,6 +32,9 @@ impl RedisStore {
             .arg(submission.map_or_else(String::new, |submission| submission.digest.hex()))
             .arg(name.map_or("", |name| name.as_str()))
             .arg(submission.map_or(u64::MAX, |submission| submission.max_open))
+            .each(bounds(&commit).iter(), |call, (lease, most)| {
+                call.arg(lease.agent.as_str()).arg(lease.incarnation.as_str()).arg(*most)
+            })
             .arg(UNACCEPTED_LEASE_MS);
         let noted = noted(&self.options, &commit.task, &commit.events, &commit.payloads);
         let body = Body {
@@ -89,6 +92,14 @@ impl RedisStore {
             "name" => Committed::Clash(Clash::IdempotencyKey),
             "disagree" => Committed::Clash(Clash::Disagree),
             "full" => Committed::Full,
+            "no slot" => {
+                let mut held = reply.list()?;
+                let mut leases = Vec::new();
+                while !held.is_empty() {
+                    leases.push(read_held(&held.text()?)?);
+                }
+                Committed::NoSlot(leases)
+            }
             "newer" => return Err(newer(key)),
             other => return Err(StoreError::Corrupt(format!("a commit was answered {other:?}").into())),
         })
@@ -173,4 +184,18 @@ impl RedisStore {
     pub(super) fn task(&self, id: &TaskId) -> String {
         self.key(&format!("task:{id}"))
     }
+}
+
+/// How many leases each agent that gets one may have before the commit: those that it gives back are there still.
+fn bounds(commit: &Commit) -> Vec<(&Lease, u32)> {
+    let count = |leases: &[Lease], of: &Lease| {
+        let is_of = |lease: &&Lease| (&lease.agent, &lease.incarnation) == (&of.agent, &of.incarnation);
+        u32::try_from(leases.iter().filter(is_of).count()).unwrap_or(u32::MAX)
+    };
+    let of = |(agent, slots): &(AgentId, u32)| {
+        let lease = commit.effects.lease.iter().find(|lease| lease.agent == *agent)?;
+        let most = slots.saturating_add(count(&commit.effects.release, lease));
+        Some((lease, most.saturating_sub(count(&commit.effects.lease, lease))))
+    };
+    commit.slots.iter().filter_map(of).collect()
 }

@@ -2,6 +2,10 @@
 local id, tenant, commit, expected, expected_at, first = arg(), arg(), arg(), arg(), arg(), arg()
 local newest_schema, touch = number(), arg()
 local has_submission, id_given, digest, name, most_open = arg() == '1', arg() == '1', arg(), arg(), number()
+local slots = {}
+for place = 1, number() do
+  slots[place] = { agent = arg(), life = arg(), most = number() }
+end
 local task, log = key('task:' .. id), key('log:' .. id)
 local found = redis.call('HMGET', task, 'tenant', 'version', 'schema', 'status', 'ordinal', 'digest', 'kinds', 'updated_at')
 local known = { tenant = found[1] or nil, version = found[2], schema = found[3], status = found[4],
@@ -61,6 +65,21 @@ local function turned_away()
   return opened() >= most_open and answer('full')
 end
 
+-- What an agent's life has where that is more than it may. An earlier life's leases are in nobody's way.
+local function too_many(of)
+  local held = key('held:' .. of.agent)
+  if redis.call('SCARD', held) <= of.most then
+    return nil
+  end
+  local theirs, tail = {}, '\n' .. of.life
+  for _, thing in ipairs(redis.call('SMEMBERS', held)) do
+    if string.sub(thing, -#tail) == tail then
+      theirs[#theirs + 1] = thing
+    end
+  end
+  return #theirs > of.most and theirs
+end
+
 if ours then
   if tonumber(known.schema) > newest_schema then
     return answer('newer')
@@ -81,6 +100,12 @@ if expected == '0' then
 -- A version alone tells no histories apart: see `expected_at` of a commit.
 elseif not ours or known.version ~= expected or known.updated_at ~= expected_at then
   return answer('conflict')
+end
+for _, of in ipairs(slots) do
+  local theirs = too_many(of)
+  if theirs then
+    return answer('no slot', theirs)
+  end
 end
 write_task(task, log, id, tenant, known, commit, digest, name, decimal(now_ms + number()))
 return answer('applied')
