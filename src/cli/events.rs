@@ -36,7 +36,12 @@ pub fn events(args: &EventsArgs, environment: &Environment) -> Outcome {
 
 /// An event for people: its number, when, what, and what is worth knowing of it.
 fn line(frame: &Frame, event: &TaskEvent) -> String {
-    let mut line = format!("{} {} {}", frame.id.as_deref().unwrap_or("-"), event.at, event.kind);
+    let mut line = format!(
+        "{} {} {}",
+        frame.number().map_or_else(|| "-".to_owned(), |number| number.to_string()),
+        event.at,
+        event.kind
+    );
     let attempt = event.attempt.map(|attempt| format!("attempt {attempt}"));
     let error = event.error.as_ref().map(|error| error.message.clone());
     let plan =

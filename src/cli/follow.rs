@@ -2,6 +2,7 @@
 //! only when nobody has answered for a while; the task goes on without it.
 
 use super::client::{Answer, Client, ClientError};
+use super::output::note;
 use super::sse::{Frame, Frames};
 use super::wire::{Pipeline, TaskEvent};
 use futures_util::StreamExt;
@@ -14,6 +15,9 @@ const GIVE_UP_AFTER: Duration = Duration::from_secs(30);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(3);
+
+/// What the stream says when the log is not the one any more that was seen.
+const TRUNCATED: &str = "log_truncated";
 
 /// Shows each event as it comes, and gives the task's answer once it has ended.
 pub async fn follow(
@@ -112,11 +116,16 @@ async fn read_on(
     // A piece that does not come is a broken connection.
     while let Some(Ok(piece)) = bytes.next().await {
         for frame in frames.push(&piece).map_err(|error| strange(client, error.to_string()))? {
+            if frame.event == TRUNCATED {
+                note("a loss of power cut this task's log: here it is again, from its beginning");
+                "0".clone_into(cursor);
+                continue;
+            }
             if let Some(id) = &frame.id {
                 id.clone_into(cursor);
             }
             show(&frame)?;
-            if cursor.parse().is_ok_and(|number: u64| number >= last) {
+            if frame.number().is_some_and(|number| number >= last) {
                 return Ok(());
             }
         }

@@ -7,12 +7,19 @@ const MOST: usize = 16 * 1024 * 1024;
 /// One event.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Frame {
-    /// Its number, as text.
+    /// Its number and its moment: what the server wants to hear when it is asked for those behind it.
     pub id: Option<String>,
     /// Its kind; empty when it has none.
     pub event: String,
     /// What it says.
     pub data: String,
+}
+
+impl Frame {
+    /// Its number.
+    pub fn number(&self) -> Option<u64> {
+        self.id.as_deref()?.split('-').next()?.parse().ok()
+    }
 }
 
 /// Collects bytes until they are events.

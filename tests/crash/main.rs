@@ -15,6 +15,7 @@ mod kills;
 mod load;
 mod partitions;
 mod pauses;
+mod readers;
 mod rolling;
 mod rounds;
 mod soak;

@@ -52,7 +52,7 @@ impl Stream {
                 let lines = block.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
                 lines.collect::<Vec<_>>().join("\n")
             };
-            if let Ok(id) = field("id").parse() {
+            if let Ok(id) = field("id").split('-').next().unwrap_or_default().parse() {
                 let data = serde_json::from_str(&field("data")).unwrap();
                 return Some(Seen { id, event: field("event"), data });
             }
@@ -189,10 +189,33 @@ fn a_reader_beyond_the_log_is_told_so_and_reads_on() {
         world.submit("t-1").await;
         let mut stream = Stream::open(world, "t-1", Some(99)).await;
         let told = stream.next().await.unwrap();
-        assert_eq!((told.event.as_str(), told.id), ("log_truncated", 3));
+        assert_eq!((told.event.as_str(), told.id), ("log_truncated", 0));
         assert_eq!(told.data, json!({"after": 99, "last": 3}));
+        for number in 1..=3 {
+            assert_eq!(stream.next().await.unwrap().id, number, "it begins again");
+        }
         world.succeed("t-1", "analyzed").await;
         assert_eq!(stream.next().await.unwrap().id, 4);
+    });
+}
+
+#[test]
+fn a_reader_of_another_history_is_told_so_though_its_number_is_there() {
+    with_world(Setup::default(), async |world: &World| {
+        world.submit("t-1").await;
+        let mut first = Stream::open(world, "t-1", Some(2)).await;
+        assert_eq!(first.block().await.unwrap(), "retry: 2000");
+        let block = first.block().await.unwrap();
+        let id = block.lines().find_map(|line| line.strip_prefix("id: ")).unwrap();
+        let seen = async |id: &str| {
+            let request = world.client.get(format!("{}/task/t-1/events", world.base)).header("last-event-id", id);
+            let mut stream = Stream { response: request.send().await.unwrap(), text: String::new() };
+            stream.next().await.unwrap()
+        };
+        world.succeed("t-1", "analyzed").await;
+        assert_eq!(seen(id).await.id, 4, "of this history: it goes on");
+        let told = seen("3-17").await;
+        assert_eq!((told.event.as_str(), &told.data["after"]), ("log_truncated", &json!(3)));
     });
 }
 

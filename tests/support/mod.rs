@@ -191,5 +191,5 @@ async fn answer(response: reqwest::Response) -> (u16, Value) {
 fn event(block: &str) -> Option<(u64, String, Value)> {
     let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
     let data = field("data:").and_then(|data| serde_json::from_str(data).ok());
-    Some((field("id:")?.parse().ok()?, field("event:")?.to_owned(), data?))
+    Some((field("id:")?.split('-').next()?.parse().ok()?, field("event:")?.to_owned(), data?))
 }

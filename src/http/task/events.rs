@@ -10,7 +10,7 @@ use crate::http::error::ApiError;
 use crate::http::refusals::{Bounded, Guarded, Invalid, OfTask, Stored};
 use crate::http::request::{Params, header, task_key};
 use crate::store::Woken;
-use crate::task::{Event, Task, TaskKey};
+use crate::task::{At, Event, Task, TaskKey};
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use actix_web::{HttpRequest, HttpResponse, web};
 use futures_util::stream;
@@ -35,7 +35,7 @@ pub(in crate::http) async fn events(
     api: web::Data<Api>,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
-    let after = cursor(&request)?;
+    let seen = Seen::of(&request)?;
     let key = task_key(&request, &caller).await?;
     let task = load(&api, &key).await?;
     let place = Arc::clone(&api.watchers).try_acquire_owned();
@@ -46,7 +46,7 @@ pub(in crate::http) async fn events(
         api: api.into_inner(),
         key,
         task,
-        cursor: after,
+        seen,
         page: VecDeque::new(),
         stage: Stage::Greeting,
         _place: place,
@@ -64,13 +64,13 @@ pub(in crate::http) async fn events(
 #[schema(as = EventFrame)]
 #[expect(dead_code, reason = "`frame` writes it")]
 struct Frame {
-    /// The event's number: what `Last-Event-ID` takes.
-    #[schema(pattern = "^[0-9]+$")]
+    /// The event's number and its moment in milliseconds since 1970: what `Last-Event-ID` takes.
+    #[schema(pattern = "^[0-9]+-[0-9]+$")]
     id: String,
-    /// An `EventKind`. Or `log_truncated`: the log has become shorter than what the client has seen of it.
+    /// An `EventKind`. Or `log_truncated`: the log is not the one any more that the client has seen the beginning of.
     event: String,
     /// A `TaskEvent` as JSON. Of `log_truncated`, an object with `after`, what the client has seen, and `last`, where the
-    /// log ends now; it is read on from there.
+    /// log ends now. The stream begins again from the log's first event.
     #[schema(content_media_type = "application/json")]
     data: String,
 }
@@ -90,23 +90,40 @@ struct After {
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "`cursor` reads it")]
 struct LastEvent {
-    /// The same as `after`, and counts before it unless it is empty; browsers send it by themselves when they come back.
-    #[param(rename = "Last-Event-ID", nullable = false, pattern = "^([0-9]{1,19})?$")]
+    /// The `id` of the last event that the client has, or its number alone; counts before `after` unless it is empty. Browsers
+    /// send it by themselves when they come back.
+    #[param(rename = "Last-Event-ID", nullable = false, pattern = "^([0-9]{1,19}(-[0-9]{1,19})?)?$")]
     last_event_id: Option<String>,
 }
 
-/// The number of the last event that the client has: `Last-Event-ID`, which browsers send by themselves when they come
-/// back, else `?after=`.
-fn cursor(request: &HttpRequest) -> Result<u64, ApiError> {
-    let params = Params::of(request)?;
-    let read = |name, text: Option<&str>| {
-        let invalid = |_| ApiError::invalid(name, format!("{name} must be the number of an event, or left out"));
-        text.map(|text| text.parse().map_err(invalid)).transpose()
-    };
-    // Both are read, so that what is wrong in one is not hidden by the other.
-    let seen = read("Last-Event-ID", header(request, "last-event-id").filter(|text| !text.is_empty()))?;
-    let after = read("after", params.get("after"))?;
-    Ok(seen.or(after).unwrap_or(0))
+/// The last event that a client has: its number, and its moment where that is known. A number alone tells no histories
+/// apart: after a loss of power another event may have it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Seen {
+    number: u64,
+    at: Option<At>,
+}
+
+impl Seen {
+    /// `Last-Event-ID`, which browsers send by themselves when they come back, else `?after=`.
+    fn of(request: &HttpRequest) -> Result<Self, ApiError> {
+        let params = Params::of(request)?;
+        let invalid = |name| ApiError::invalid(name, format!("{name} must be the number of an event, or left out"));
+        let last = header(request, "last-event-id").filter(|text| !text.is_empty());
+        // Both are read, so that what is wrong in one is not hidden by the other.
+        let last = last.map(|text| Self::parse(text).ok_or_else(|| invalid("Last-Event-ID"))).transpose()?;
+        let after = params.get("after");
+        let after = after.map(|text| text.parse().map_err(|_| invalid("after"))).transpose()?;
+        Ok(last.unwrap_or(Self { number: after.unwrap_or(0), at: None }))
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (number, at) = match text.split_once('-') {
+            Some((number, at)) => (number, Some(At(at.parse().ok()?))),
+            None => (text, None),
+        };
+        Some(Self { number: number.parse().ok()?, at })
+    }
 }
 
 /// One client's place in a task's log.
@@ -117,8 +134,8 @@ struct Reader {
     task: Arc<Task>,
     wake: watch::Receiver<Woken>,
     draining: watch::Receiver<bool>,
-    /// The number of the last event that was sent.
-    cursor: u64,
+    /// The last event that was sent.
+    seen: Seen,
     /// Read and not yet sent.
     page: VecDeque<Event>,
     stage: Stage,
@@ -168,17 +185,16 @@ impl Reader {
             }
             // Before the read, so that an event after it wakes.
             self.wake.borrow_and_update();
-            let page = self.api.store.events(&self.key, self.cursor, PAGE).await?;
-            self.page = page.unwrap_or_default().into();
-            if !self.page.is_empty() {
+            let goes_on = self.turn_page().await?;
+            if goes_on && !self.page.is_empty() {
                 continue;
             }
             self.task = load(&self.api, &self.key).await?;
-            if self.task.version < self.cursor {
+            if !goes_on || self.task.version < self.seen.number {
                 return Ok(Some(self.truncated()));
             }
-            // A version above the cursor was committed between the two reads, and its wake-up is here already.
-            let is_at_the_end = self.task.version == self.cursor;
+            // A version above what was seen was committed between the two reads, and its wake-up is here already.
+            let is_at_the_end = self.task.version == self.seen.number;
             if is_at_the_end && (self.task.end.is_some() || *self.draining.borrow()) {
                 return Ok(None);
             }
@@ -190,26 +206,47 @@ impl Reader {
         }
     }
 
+    /// Reads what comes after what was seen. Answers whether that is still in the log.
+    async fn turn_page(&mut self) -> Result<bool, ApiError> {
+        let Seen { number, at: Some(at) } = self.seen else {
+            self.page = self.events(self.seen.number, PAGE).await?;
+            return Ok(true);
+        };
+        // With the event that was seen before them.
+        self.page = self.events(number.saturating_sub(1), PAGE + 1).await?;
+        let there = self.page.pop_front();
+        let goes_on = there.is_some_and(|event| (event.seq, event.at) == (number, at));
+        if !goes_on {
+            self.page.clear();
+        }
+        Ok(goes_on)
+    }
+
+    async fn events(&self, after: u64, limit: usize) -> Result<VecDeque<Event>, ApiError> {
+        Ok(self.api.store.events(&self.key, after, limit).await?.unwrap_or_default().into())
+    }
+
     async fn send(&mut self, event: &Event) -> Result<String, ApiError> {
         let data = event_json(&*self.api.store, &self.task, event).await?;
-        self.cursor = event.seq;
+        self.seen = Seen { number: event.seq, at: Some(event.at) };
         if is_last(event) {
             self.stage = Stage::Done;
         }
-        Ok(frame(event.seq, event.kind.name(), &data))
+        Ok(frame(self.seen, event.kind.name(), &data))
     }
 
-    /// The log is shorter than what the client has seen of it: it learns where the log ends now, and reads on from there.
+    /// The log is not the one any more that the client has seen the beginning of: it learns that, and where the log ends now,
+    /// and gets all of it, because nobody knows how much of what it has still holds.
     fn truncated(&mut self) -> String {
-        let data = format!(r#"{{"after":{},"last":{}}}"#, self.cursor, self.task.version);
-        self.cursor = self.task.version;
-        frame(self.cursor, "log_truncated", &data)
+        let data = format!(r#"{{"after":{},"last":{}}}"#, self.seen.number, self.task.version);
+        self.seen = Seen::default();
+        frame(self.seen, "log_truncated", &data)
     }
 }
 
 /// One server-sent event. Stored JSON may hold line ends between its tokens, and each line is a `data:` of its own.
-fn frame(id: u64, event: &str, data: &str) -> String {
-    let mut frame = format!("id: {id}\nevent: {event}\n");
+fn frame(Seen { number, at }: Seen, event: &str, data: &str) -> String {
+    let mut frame = format!("id: {number}-{}\nevent: {event}\n", at.unwrap_or(At(0)).0);
     frame.reserve(data.len() + 16);
     for line in data.split(['\n', '\r']) {
         frame.push_str("data: ");
@@ -226,7 +263,8 @@ mod tests {
 
     #[test]
     fn a_frame_holds_its_data_line_by_line() {
-        assert_eq!(frame(3, "planned", "{}"), "id: 3\nevent: planned\ndata: {}\n\n");
-        assert_eq!(frame(4, "x", "{\r\n}"), "id: 4\nevent: x\ndata: {\ndata: \ndata: }\n\n");
+        let seen = Seen { number: 3, at: Some(At(17)) };
+        assert_eq!(frame(seen, "planned", "{}"), "id: 3-17\nevent: planned\ndata: {}\n\n");
+        assert_eq!(frame(seen, "x", "{\r\n}"), "id: 3-17\nevent: x\ndata: {\ndata: \ndata: }\n\n");
     }
 }
