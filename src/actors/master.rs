@@ -2,6 +2,7 @@
 //! task that the store does not hold; whatever it forgets, it reads again.
 
 mod ask;
+mod commit;
 mod doubt;
 mod estimate;
 mod send;
@@ -13,21 +14,17 @@ use super::{ActorRef, Behaviour, Handle, Reply, Turn};
 use crate::messages::{
     Advance, CallContext, Cancel, Dispatch, MasterError, QueueDepths, SlotsFree, StepResult, Submit, Unreachable,
 };
-use crate::store::{Commit, Committed, Store, StoreError, SubmissionRecord};
-use crate::task::{
-    self, At, AttemptEnd, CommitId, Decision, Fleet, Json, Lease, Payload, Pipeline, Refusal, Request, Submission,
-    Task, TaskKey,
-};
-use crate::telemetry::{Counters, log_events};
-use ask::{Ask, Concern, Sender, not_committed, prepare, store_failed};
-use estimate::Booking;
+use crate::store::{Commit, Store, StoreError};
+use crate::task::{self, Fleet, Lease, Pipeline, Refusal, Request, Submission, Task, TaskKey};
+use crate::telemetry::Counters;
+use ask::{Ask, Concern, Sender, prepare, store_failed};
+use commit::Enclosed;
 use foldhash::{HashMap, HashMapExt as _, HashSet};
 use lru::LruCache;
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 use tokio::sync::watch;
 
 /// What a master is made of; each of its lives gets a copy.
@@ -64,8 +61,6 @@ pub struct MasterOptions {
     pub cached_tasks: NonZeroUsize,
 }
 
-/// How often a commit that lost a race is decided anew before the caller is told to come back.
-const MAX_CONFLICTS: u32 = 10;
 /// How often a commit that the store could not take is tried, under the same id.
 const COMMIT_TRIES: u32 = 3;
 /// When a caller who met a full or failing store should come back, in seconds.
@@ -110,20 +105,6 @@ struct Basis {
     /// The state came from the cache, which may be behind another master.
     is_cached: bool,
     /// How many commits of this decision lost a race already.
-    conflicts: u32,
-}
-
-/// What a commit carries besides its decision.
-struct Enclosed {
-    payloads: Vec<(Arc<str>, Json)>,
-    submission: Option<SubmissionRecord>,
-}
-
-/// A decision on its way to the store.
-struct Proposal {
-    ask: Ask,
-    commit: Commit,
-    booking: Booking,
     conflicts: u32,
 }
 
@@ -251,155 +232,6 @@ impl Master {
             }
         }
     }
-
-    // === Committing ===
-
-    fn propose(
-        &mut self,
-        before: Option<&Arc<Task>>,
-        decision: Decision,
-        enclosed: Enclosed,
-        ask: Ask,
-        conflicts: u32,
-        turn: &mut Turn<'_, Self>,
-    ) {
-        let Decision { events, task } = decision;
-        let effects = task::effects(before.map(Arc::as_ref), &task);
-        let booking = self.book(&task.key, &effects);
-        self.commits += 1;
-        let commit = Commit {
-            id: CommitId::of_parts(&[&self.life, ":", &self.commits.to_string()]),
-            key: task.key.clone(),
-            expected: before.map_or(0, |task| task.version),
-            expected_at: before.map_or(At(0), |task| task.updated_at),
-            events: events.into(),
-            task: Arc::new(task),
-            slots: self.slots(&effects.lease),
-            effects: effects.into(),
-            payloads: enclosed.payloads,
-            submission: enclosed.submission,
-        };
-        let store = self.parts.store.clone();
-        let written = write(store, commit.clone(), ask.tries());
-        turn.spawn(written, move |master, written, turn| {
-            master.written(Proposal { ask, commit, booking, conflicts }, written, turn);
-        });
-    }
-
-    fn written(&mut self, proposal: Proposal, written: Result<Committed, StoreError>, turn: &mut Turn<'_, Self>) {
-        let key = proposal.commit.key.clone();
-        let Proposal { ask, commit, booking, conflicts } = proposal;
-        match written {
-            Ok(Committed::Applied | Committed::AlreadyApplied) => {
-                self.carry_out(&commit, Some(&ask), turn);
-                ask.done(commit.task);
-                return self.next(key, turn);
-            }
-            Ok(other) => {
-                self.unbook(&key, &booking, &commit.effects);
-                match other {
-                    Committed::Conflict if conflicts < MAX_CONFLICTS && !matches!(ask, Ask::Submit { .. }) => {
-                        self.cache.pop(&key);
-                        return self.begin(key, ask, conflicts + 1, turn);
-                    }
-                    Committed::NoSlot(held) if conflicts < MAX_CONFLICTS => {
-                        self.learn(held);
-                        return self.begin(key, ask, conflicts + 1, turn);
-                    }
-                    Committed::Repeated(earlier) => self.repeat(earlier, ask, turn),
-                    other => ask.refuse(not_committed(&other)),
-                }
-            }
-            Err(error) => {
-                self.unbook(&key, &booking, &commit.effects);
-                self.cache.pop(&key);
-                tracing::error!(task = %key.id, %error, "a commit was not written");
-                self.doubtful.put(key.clone(), commit);
-                ask.refuse(store_failed(&error));
-            }
-        }
-        self.next(key, turn);
-    }
-
-    /// Answers a repeated submission with the first one's task.
-    fn repeat(&mut self, earlier: TaskKey, ask: Ask, turn: &mut Turn<'_, Self>) {
-        let Ask::Submit { sender, .. } = ask else { return };
-        let store = self.parts.store.clone();
-        let load = async move { patiently(store.load(&earlier)).await };
-        turn.spawn(load, |_, loaded, _| match loaded {
-            Ok(Some(task)) => sender.taken(task, true),
-            Ok(None) => {
-                sender.refuse(MasterError::NotFound("the earlier submission's task has been removed".into()));
-            }
-            Err(error) => sender.refuse(store_failed(&error)),
-        });
-    }
-
-    /// Refuses what cannot begin now, unless it was taken at an earlier time.
-    fn unless_there(&mut self, key: TaskKey, sender: Sender, error: MasterError, turn: &mut Turn<'_, Self>) {
-        let store = self.parts.store.clone();
-        let wanted = key.clone();
-        let load = async move { patiently(store.load(&wanted)).await };
-        turn.spawn(load, move |master, loaded, turn| {
-            match loaded {
-                Ok(Some(task)) => sender.taken(task, true),
-                _ => sender.refuse(error),
-            }
-            master.next(key, turn);
-        });
-    }
-
-    /// The world after a commit: the cache, the counters, and everything that is to be sent.
-    fn carry_out(&mut self, commit: &Commit, ask: Option<&Ask>, turn: &mut Turn<'_, Self>) {
-        let task = &commit.task;
-        let request = self.remember(task, ask);
-        ask.into_iter().for_each(|ask| self.keep_trace(ask, turn));
-        self.judge(task, &commit.events);
-        self.parts.counters.committed(&commit.events);
-        log_events(task, &commit.events);
-        for lease in &commit.effects.release {
-            self.accepted.remove(&(commit.key.clone(), lease.clone()));
-            if !ended_by_holder(task, lease) {
-                self.send_drop(&commit.key, lease);
-            }
-        }
-        for lease in &commit.effects.lease {
-            self.count(&commit.key, lease);
-            self.send_work(task, request.clone(), lease.clone(), turn);
-        }
-        self.offer_slots(commit);
-    }
-
-    /// Keeps what an agent said of how it came to its result; best effort, no decision hangs on it.
-    fn keep_trace(&self, ask: &Ask, turn: &mut Turn<'_, Self>) {
-        let Ask::Concern(Concern::Report { result, .. }) = ask else { return };
-        if result.trace.is_empty() {
-            return;
-        }
-        let (store, result) = (self.parts.store.clone(), result.clone());
-        let kept = async move { patiently(store.append_trace(&result.key, &result.agent, result.trace)).await };
-        turn.spawn(kept, |_, kept, _| {
-            if let Err(error) = kept {
-                tracing::warn!(%error, "an agent's trace could not be written");
-            }
-        });
-    }
-
-    /// Keeps an open task for its next input; gives its question if it is known.
-    fn remember(&mut self, task: &Arc<Task>, ask: Option<&Ask>) -> Option<Arc<Request>> {
-        if task.end.is_some() {
-            self.cache.pop(&task.key);
-            return None;
-        }
-        let request = match (ask, &task.request) {
-            // An entry that is there already is of an earlier task of this id, which another master ended.
-            (Some(Ask::Submit { submission, .. }), Payload::Inline(_)) => Some(Arc::new(submission.request.clone())),
-            (Some(Ask::Submit { .. }), Payload::Stored { .. }) => None,
-            _ => self.cache.get(&task.key).and_then(|known| known.request.clone()),
-        };
-        self.cache.put(task.key.clone(), Known { task: task.clone(), request: request.clone() });
-        request
-    }
 }
 
 impl Behaviour for Master {
@@ -483,38 +315,4 @@ impl Handle<QueueDepths> for Master {
         }
         self.recount_where_none_is_free(turn);
     }
-}
-
-// === Pure parts ===
-
-/// Whether an attempt's holder knows that it ended, because it said so itself.
-fn ended_by_holder(task: &Task, lease: &Lease) -> bool {
-    use crate::task::{Loss, StepState};
-    let Some(index) = task.plan.find(&lease.step) else { return true };
-    let step = task.step(index).1;
-    if let StepState::Succeeded { attempt, .. } = step.state
-        && attempt == lease.attempt
-    {
-        return true;
-    }
-    match step.attempt(lease.attempt).and_then(|attempt| attempt.ended.as_ref()) {
-        Some((_, AttemptEnd::TimedOut | AttemptEnd::Superseded)) | None => false,
-        Some((_, AttemptEnd::Lost(loss))) => !matches!(loss, Loss::LeaseExpired | Loss::Stalled),
-        Some(_) => true,
-    }
-}
-
-/// Writes a commit; tries again under the same id while the store cannot take it, which is harmless where only the
-/// answer was lost.
-async fn write(store: Arc<dyn Store>, commit: Commit, tries: u32) -> Result<Committed, StoreError> {
-    let mut pause = Duration::from_millis(50);
-    for _ in 1..tries {
-        match patiently(store.commit(commit.clone())).await {
-            Err(StoreError::Unavailable(_)) => {}
-            other => return other,
-        }
-        tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
-        pause *= 4;
-    }
-    patiently(store.commit(commit)).await
 }
