@@ -113,6 +113,26 @@ fn a_store_that_hangs_is_given_up_and_found_again() {
 }
 
 #[test]
+fn a_commit_that_was_written_after_all_is_made_up_for_before_its_lease_runs_out() {
+    let faults = StoreFaults::default();
+    TestCompany::default().faults(&faults).run(async |company| {
+        faults.at(Call::Commit, 1, Trouble::AnswerIsLost);
+        faults.at(Call::Commit, 2, Trouble::Fails);
+        faults.at(Call::Commit, 3, Trouble::Fails);
+        let submission = Submission::new(TaskId::trusted("t-1"), "why?");
+        let key = submission.key.clone();
+        let told = company.callboard().hand_in(submission).await;
+        assert!(matches!(told, Err(AskError::Refused(MasterError::StoreUnavailable(_)))), "{told:?}");
+        // Nobody hands it in again, and its first step is placed.
+        company.ended(&key).await;
+        let log = company.log(&key).await;
+        log.succeeded().took(Duration::from_secs(1), Duration::from_secs(2)).step("analyze").attempts(1).losses(0);
+        assert_eq!(faults.struck(), 3);
+        company.audit().await.holds(&[key]).clean();
+    });
+}
+
+#[test]
 fn a_slow_store_makes_a_task_slow_and_nothing_else() {
     let faults = StoreFaults::default();
     TestCompany::default().faults(&faults).run(async |company| {

@@ -78,6 +78,7 @@ pub struct Master {
     cache: LruCache<TaskKey, Known>,
     /// The last commit of each task of which it is not known whether it was written.
     doubtful: LruCache<TaskKey, Commit>,
+    looks_into_doubts: bool,
     /// Leases that their agents accepted and that are to be renewed with the next batch.
     accepted: HashSet<(TaskKey, Lease)>,
     /// Leases whose slots the estimate counts, with the number of recounts that had begun before.
@@ -124,6 +125,7 @@ impl Master {
             busy: HashMap::new(),
             cache,
             doubtful,
+            looks_into_doubts: false,
             accepted: HashSet::default(),
             counted: HashMap::new(),
             others: HashSet::default(),
@@ -167,7 +169,13 @@ impl Master {
             Ask::Concern(concern) => concern,
         };
         if let Some(commit) = self.doubtful.pop(&key) {
-            return self.find_out(commit, concern, conflicts, turn);
+            return self.find_out(commit, turn, move |master, found, turn| match found {
+                Ok(()) => master.begin(key, Ask::Concern(concern), conflicts, turn),
+                Err(error) => {
+                    concern.refuse(store_failed(&error));
+                    master.next(key, turn);
+                }
+            });
         }
         if let Some(task) = self.cache.get(&key).map(|known| known.task.clone()) {
             return self.decide(&task, concern, Basis { is_cached: true, conflicts }, turn);

@@ -91,7 +91,7 @@ impl Master {
                 self.unbook(&key, &booking, &commit.effects);
                 self.cache.pop(&key);
                 tracing::error!(task = %key.id, %error, "a commit was not written");
-                self.doubtful.put(key.clone(), commit);
+                self.doubt(commit, turn);
                 ask.refuse(store_failed(&error));
             }
         }
