@@ -6,6 +6,7 @@ mod support;
 
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use support::hands::Hands;
 use support::split::{Shape, Split, place};
 use support::{Server, callboard};
 
@@ -80,6 +81,39 @@ async fn two_masters_give_an_agent_no_more_than_it_takes() {
         let lost = events.iter().filter(|(_, kind, _)| kind == "attempt_ended").count();
         assert_eq!(lost, 0, "nobody is refused:\n{}", lines(&events));
     }
+}
+
+#[tokio::test]
+async fn where_every_agent_is_full_of_another_masters_steps_a_task_waits() {
+    let split = Shape::default().setting("heartbeat_ttl", "120s").masters(2).workers(&[]).start().await;
+    let (one, other) = (&split.masters[0], &split.masters[1]);
+    let hands = Hands::listen();
+    // More of them than a master asks for one task in vain.
+    let agents: Vec<_> = (0..30).map(|n| format!("by-hand-{n}")).collect();
+    for agent in &agents {
+        let declaration = json!({"agent_id": agent, "url": hands.url, "capabilities": ["analyze"], "slots": 1,
+            "ag2_profile": "by hand"});
+        let (status, body) = one.post("/register", &declaration).await;
+        assert_eq!(status, 202, "{body}");
+    }
+    let all = |_, body: &Value| body["agents"].as_array().is_some_and(|known| known.len() == agents.len());
+    other.until("/agents", all).await;
+    for n in 0..agents.len() {
+        let (status, body) = one.post("/task", &json!({"task_id": format!("full-{n}"), "objective": "why?"})).await;
+        assert_eq!(status, 202, "{body}");
+    }
+    let works: Vec<_> = agents.iter().map(|_| hands.next()).collect();
+    let (status, body) = other.post("/task", &json!({"task_id": "waits", "objective": "why?"})).await;
+    assert_eq!(status, 202, "{body}");
+    assert_eq!(other.get("/task/waits").await.1["steps"][0]["status"], "queued", "{body}");
+    // Through the first master a slot comes free, and the second finds it.
+    let (task, step) = (works[0]["task_id"].as_str().unwrap(), &works[0]["sub_id"]);
+    let agent = one.get(&format!("/task/{task}")).await.1["steps"][0]["agent_id"].clone();
+    let done = json!({"task_id": task, "sub_id": step, "agent_id": agent,
+        "status": "succeeded", "output": {"text": "because"}});
+    let (status, body) = one.post("/result", &done).await;
+    assert_eq!(status, 202, "{body}");
+    assert_eq!(hands.next()["task_id"], "waits");
 }
 
 // === Those who come and go ===

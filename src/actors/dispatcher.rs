@@ -266,6 +266,7 @@ fn advance(master: &ActorRef<Advance>, (key, entry): &Thing) -> impl Future<Outp
             Ok(Ok(Receipt::Dropped)) | Ok(Err(MasterError::NotFound(_))) => return Outcome::Nothing,
             // Of a newer version, or damaged: asking again changes nothing.
             Ok(Err(MasterError::Internal(why))) => return Outcome::Stuck(why),
+            Ok(Err(error @ MasterError::Overloaded { .. })) => tracing::debug!(%task, %error, "what is due waits"),
             Ok(Err(error)) => tracing::warn!(%task, %error, "what was due could not be done; it stays due"),
             Err(error) => tracing::warn!(%task, %error, "the master did not answer; what was due stays due"),
         }

@@ -6,6 +6,7 @@ mod commit;
 mod doubt;
 mod estimate;
 mod send;
+mod slots;
 
 use super::directory::Directory;
 use super::patience::patiently;
@@ -15,12 +16,13 @@ use crate::messages::{
     Advance, CallContext, Cancel, Dispatch, MasterError, QueueDepths, SlotsFree, StepResult, Submit, Unreachable,
 };
 use crate::store::{Commit, Store, StoreError};
-use crate::task::{self, Fleet, Lease, Pipeline, Refusal, Request, Submission, Task, TaskKey};
+use crate::task::{self, Fleet, Lease, Pipeline, Refusal, Request, Submission, Task, TaskKey, World};
 use crate::telemetry::Counters;
 use ask::{Ask, Concern, Sender, prepare, store_failed};
 use commit::Enclosed;
 use foldhash::{HashMap, HashMapExt as _, HashSet};
 use lru::LruCache;
+use slots::Slots;
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -81,14 +83,7 @@ pub struct Master {
     looks_into_doubts: bool,
     /// Leases that their agents accepted and that are to be renewed with the next batch.
     accepted: HashSet<(TaskKey, Lease)>,
-    /// Leases whose slots the estimate counts, with the number of recounts that had begun before.
-    counted: HashMap<(TaskKey, Lease), u64>,
-    /// Those among them that another master placed, whose end nobody tells.
-    others: HashSet<(TaskKey, Lease)>,
-    /// Leases whose slots are booked, and whose commits are on their way.
-    booked: HashSet<(TaskKey, Lease)>,
-    recounts: u64,
-    is_recounting: bool,
+    slots: Slots,
     /// What was asked before this life knew which slots are taken.
     held: Option<Vec<(TaskKey, Ask)>>,
 }
@@ -105,9 +100,21 @@ struct Known {
 struct Basis {
     /// The state came from the cache, which may be behind another master.
     is_cached: bool,
-    /// How many commits of this decision lost a race already.
-    conflicts: u32,
+    tries: Tries,
 }
+
+/// How often commits of one decision were not written, and it was made anew.
+#[derive(Clone, Copy, Default)]
+struct Tries {
+    /// Because another had changed the task.
+    races: u32,
+    /// Because an agent had no free slot left.
+    slots: u32,
+}
+
+/// After this many agents of whose full slots a decision did not know, it is made as though nobody had a free one: what is
+/// ready waits in its queue.
+const MAX_FULL: u32 = 3;
 
 // === impl Master ===
 
@@ -127,11 +134,7 @@ impl Master {
             doubtful,
             looks_into_doubts: false,
             accepted: HashSet::default(),
-            counted: HashMap::new(),
-            others: HashSet::default(),
-            booked: HashSet::default(),
-            recounts: 0,
-            is_recounting: false,
+            slots: Slots::new(),
             held: Some(Vec::new()),
         }
     }
@@ -147,30 +150,30 @@ impl Master {
             return;
         }
         self.busy.insert(key.clone(), VecDeque::new());
-        self.begin(key, ask, 0, turn);
+        self.begin(key, ask, Tries::default(), turn);
     }
 
     /// The task is free again: goes on with what waits, if anything.
     fn next(&mut self, key: TaskKey, turn: &mut Turn<'_, Self>) {
         match self.busy.get_mut(&key).and_then(VecDeque::pop_front) {
             // Deferred, so that a long queue does not become a deep stack.
-            Some(ask) => turn.defer(move |master, turn| master.begin(key, ask, 0, turn)),
+            Some(ask) => turn.defer(move |master, turn| master.begin(key, ask, Tries::default(), turn)),
             None => {
                 self.busy.remove(&key);
             }
         }
     }
 
-    fn begin(&mut self, key: TaskKey, ask: Ask, conflicts: u32, turn: &mut Turn<'_, Self>) {
+    fn begin(&mut self, key: TaskKey, ask: Ask, tries: Tries, turn: &mut Turn<'_, Self>) {
         let concern = match ask {
             Ask::Submit { submission, sender } => {
-                return self.accept(*submission, sender, conflicts, turn);
+                return self.accept(*submission, sender, tries, turn);
             }
             Ask::Concern(concern) => concern,
         };
         if let Some(commit) = self.doubtful.pop(&key) {
             return self.find_out(commit, turn, move |master, found, turn| match found {
-                Ok(()) => master.begin(key, Ask::Concern(concern), conflicts, turn),
+                Ok(()) => master.begin(key, Ask::Concern(concern), tries, turn),
                 Err(error) => {
                     concern.refuse(store_failed(&error));
                     master.next(key, turn);
@@ -178,13 +181,13 @@ impl Master {
             });
         }
         if let Some(task) = self.cache.get(&key).map(|known| known.task.clone()) {
-            return self.decide(&task, concern, Basis { is_cached: true, conflicts }, turn);
+            return self.decide(&task, concern, Basis { is_cached: true, tries }, turn);
         }
         let store = self.parts.store.clone();
         let wanted = key.clone();
         let load = async move { patiently(store.load(&wanted)).await };
         turn.spawn(load, move |master, loaded, turn| match loaded {
-            Ok(Some(task)) => master.decide(&task, concern, Basis { is_cached: false, conflicts }, turn),
+            Ok(Some(task)) => master.decide(&task, concern, Basis { is_cached: false, tries }, turn),
             Ok(None) => {
                 concern.refuse(MasterError::NotFound(format!("there is no task {}", key.id).into()));
                 master.next(key, turn);
@@ -198,7 +201,16 @@ impl Master {
 
     // === Deciding ===
 
-    fn accept(&mut self, submission: Submission, sender: Sender, conflicts: u32, turn: &mut Turn<'_, Self>) {
+    /// Decides in the world as it is known, or, where it has proved to be known badly, as though no slot were free.
+    fn deciding<T>(&mut self, tries: Tries, decide: impl FnOnce(World<'_>) -> T) -> T {
+        let world = self.world();
+        if tries.slots < MAX_FULL {
+            return decide(world);
+        }
+        decide(World { fleet: &world.fleet.filled(), ..world })
+    }
+
+    fn accept(&mut self, submission: Submission, sender: Sender, tries: Tries, turn: &mut Turn<'_, Self>) {
         let key = submission.key.clone();
         let pipeline = self.parts.pipeline.borrow().clone();
         let plan = sender.plan(&key.id, &pipeline);
@@ -210,12 +222,12 @@ impl Master {
                 return self.next(key, turn);
             }
         };
-        let decision = task::accept(&submission, request, plan, self.world());
+        let decision = self.deciding(tries, |world| task::accept(&submission, request, plan, world));
         if let Err(error) = sender.accepts(&decision.task) {
             return self.unless_there(key, sender, error, turn);
         }
         let ask = Ask::Submit { submission: Box::new(submission), sender };
-        self.propose(None, decision, Enclosed { payloads, submission: Some(record) }, ask, conflicts, turn);
+        self.propose(None, decision, Enclosed { payloads, submission: Some(record) }, ask, tries, turn);
     }
 
     fn decide(&mut self, task: &Arc<Task>, concern: Concern, basis: Basis, turn: &mut Turn<'_, Self>) {
@@ -224,15 +236,15 @@ impl Master {
             return self.next(task.key.clone(), turn);
         }
         let (input, payloads) = concern.input(task);
-        match task::decide(task, input, self.world()) {
+        match self.deciding(basis.tries, |world| task::decide(task, input, world)) {
             Ok(decision) => {
                 let enclosed = Enclosed { payloads, submission: None };
-                self.propose(Some(task), decision, enclosed, Ask::Concern(concern), basis.conflicts, turn);
+                self.propose(Some(task), decision, enclosed, Ask::Concern(concern), basis.tries, turn);
             }
             // A commit finds out when the cache is behind another master; a refusal has to look.
             Err(refusal) if basis.is_cached && refusal != Refusal::NoSlot => {
                 self.cache.pop(&task.key);
-                self.begin(task.key.clone(), Ask::Concern(concern), basis.conflicts, turn);
+                self.begin(task.key.clone(), Ask::Concern(concern), basis.tries, turn);
             }
             Err(refusal) => {
                 concern.settle(refusal, task);
@@ -256,10 +268,7 @@ impl Behaviour for Master {
                 master.fleet.saw(&capability, at);
             }
             // Without an answer the estimate begins too low, and the agents' refusals are the truth.
-            for (key, lease) in leases.unwrap_or_default() {
-                master.fleet.take_slot(&lease);
-                master.count(&key, &lease);
-            }
+            master.slots.learn(&mut master.fleet, leases.unwrap_or_default());
             for (key, ask) in master.held.take().unwrap_or_default() {
                 master.take(key, ask, turn);
             }

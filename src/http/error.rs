@@ -224,6 +224,7 @@ impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Unavailable(why) | StoreError::Refused(why) => store_unavailable(why),
+            StoreError::Busy(_) => Self::overloaded(error.to_string(), RETRY_AFTER_S),
             // Another process of a rolling upgrade can read it.
             StoreError::Newer(_) => Self::unavailable(ErrorCode::InternalError, error.to_string()),
             StoreError::Corrupt(why) => Self::internal(why),

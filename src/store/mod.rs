@@ -214,6 +214,9 @@ pub enum StoreError {
     /// It cannot be reached or written just now; try again.
     #[error("the store cannot be used just now: {0}")]
     Unavailable(Arc<str>),
+    /// More is asked of it than it answers. It was not told of this, which is therefore not done; try again, later.
+    #[error("the store is busy: {0}")]
+    Busy(Arc<str>),
     /// It is there, and cannot be had as it is set up: opening it again changes nothing.
     #[error("the store cannot be used: {0}")]
     Refused(Arc<str>),

@@ -159,6 +159,15 @@ impl Fleet {
         self.members.get(agent).filter(|member| member.incarnation == *incarnation).map(|member| member.slots)
     }
 
+    /// The same agents, none of which has a free slot.
+    pub fn filled(&self) -> Self {
+        let mut filled = self.clone();
+        for (agent, member) in &self.members {
+            filled.change(agent, &member.incarnation, |member| member.busy = member.busy.max(member.slots));
+        }
+        filled
+    }
+
     /// An attempt was assigned. Answers whether that was counted: an earlier life's is not.
     pub fn take_slot(&mut self, lease: &Lease) -> bool {
         self.change(&lease.agent, &lease.incarnation, |member| member.take(lease)).is_some()

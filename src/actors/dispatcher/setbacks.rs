@@ -19,11 +19,11 @@ const MOST: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4095);
 pub(super) enum Outcome {
     /// It changed its task.
     Advanced,
-    /// Nothing came of it: it was late, nobody was free, or nobody knows it.
+    /// Nothing came of it: it was late, or nobody knows it.
     Nothing,
     /// This program can do nothing about its task, whenever it is asked.
     Stuck(Arc<str>),
-    /// Not now.
+    /// Not now: nobody is free, or too much is asked.
     Later,
 }
 

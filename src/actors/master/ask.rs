@@ -158,6 +158,10 @@ impl Concern {
             (Self::Report { reply, .. }, Refusal::Stale) => {
                 reply.into_iter().for_each(|reply| reply.send(Ok(Receipt::Dropped)));
             }
+            (Self::Advance { reply, .. }, refusal @ Refusal::NoSlot) => reply.send(Err(MasterError::Overloaded {
+                message: refusal.to_string().into(),
+                retry_after_s: RETRY_AFTER_S,
+            })),
             (Self::Advance { reply, .. }, _) => reply.send(Ok(Receipt::Dropped)),
             (other, refusal @ Refusal::UnknownStep(_)) => {
                 other.refuse(MasterError::NotFound(refusal.to_string().into()))
@@ -221,10 +225,6 @@ pub(super) fn not_committed(committed: &Committed) -> MasterError {
             message: "as many tasks are open as may be: wait until some have ended".into(),
             retry_after_s: RETRY_AFTER_S,
         },
-        Committed::NoSlot(_) => MasterError::Overloaded {
-            message: "the agents' slots are taken faster than they are counted: try again".into(),
-            retry_after_s: 1,
-        },
         _ => MasterError::Overloaded {
             message: "too many changes to this task at once: try again".into(),
             retry_after_s: 1,
@@ -235,6 +235,9 @@ pub(super) fn not_committed(committed: &Committed) -> MasterError {
 pub(super) fn store_failed(error: &StoreError) -> MasterError {
     match error {
         StoreError::Unavailable(_) | StoreError::Refused(_) => MasterError::StoreUnavailable(error.to_string().into()),
+        StoreError::Busy(_) => {
+            MasterError::Overloaded { message: error.to_string().into(), retry_after_s: RETRY_AFTER_S }
+        }
         StoreError::Newer(_) | StoreError::Corrupt(_) => MasterError::Internal(error.to_string().into()),
     }
 }

@@ -1,8 +1,7 @@
 //! Committing: a decision is written to the store, and the world is made to follow, or it is decided anew.
 
 use super::ask::{Ask, Concern, Sender, not_committed, store_failed};
-use super::estimate::Booking;
-use super::{Known, Master};
+use super::{Known, Master, Tries};
 use crate::actors::Turn;
 use crate::actors::patience::patiently;
 use crate::messages::MasterError;
@@ -13,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// How often a commit that lost a race is decided anew before the caller is told to come back.
-const MAX_CONFLICTS: u32 = 10;
+const MAX_RACES: u32 = 10;
 
 /// What a commit carries besides its decision.
 pub(super) struct Enclosed {
@@ -25,8 +24,7 @@ pub(super) struct Enclosed {
 struct Proposal {
     ask: Ask,
     commit: Commit,
-    booking: Booking,
-    conflicts: u32,
+    tries: Tries,
 }
 
 impl Master {
@@ -37,12 +35,12 @@ impl Master {
         decision: Decision,
         enclosed: Enclosed,
         ask: Ask,
-        conflicts: u32,
+        tries: Tries,
         turn: &mut Turn<'_, Self>,
     ) {
         let Decision { events, task } = decision;
         let effects = task::effects(before.map(Arc::as_ref), &task);
-        let booking = self.book(&task.key, &effects);
+        self.book(&task.key, &effects);
         self.commits += 1;
         let commit = Commit {
             id: CommitId::of_parts(&[&self.life, ":", &self.commits.to_string()]),
@@ -51,7 +49,7 @@ impl Master {
             expected_at: before.map_or(At(0), |task| task.updated_at),
             events: events.into(),
             task: Arc::new(task),
-            slots: self.slots(&effects.lease),
+            slots: self.bounds(&effects.lease),
             effects: effects.into(),
             payloads: enclosed.payloads,
             submission: enclosed.submission,
@@ -59,39 +57,45 @@ impl Master {
         let store = self.parts.store.clone();
         let written = write(store, commit.clone(), ask.tries());
         turn.spawn(written, move |master, written, turn| {
-            master.written(Proposal { ask, commit, booking, conflicts }, written, turn);
+            master.written(Proposal { ask, commit, tries }, written, turn);
         });
     }
 
-    fn written(&mut self, proposal: Proposal, written: Result<Committed, StoreError>, turn: &mut Turn<'_, Self>) {
+    fn written(&mut self, proposal: Proposal, written: Written, turn: &mut Turn<'_, Self>) {
         let key = proposal.commit.key.clone();
-        let Proposal { ask, commit, booking, conflicts } = proposal;
-        match written {
+        let Proposal { ask, commit, tries } = proposal;
+        match written.answer {
             Ok(Committed::Applied | Committed::AlreadyApplied) => {
                 self.carry_out(&commit, Some(&ask), turn);
                 ask.done(commit.task);
                 return self.next(key, turn);
             }
             Ok(other) => {
-                self.unbook(&key, &booking, &commit.effects);
+                self.unbook(&key, &commit.effects);
+                if written.is_doubtful {
+                    self.doubt(commit, turn);
+                }
                 match other {
-                    Committed::Conflict if conflicts < MAX_CONFLICTS && !matches!(ask, Ask::Submit { .. }) => {
+                    Committed::Conflict if tries.races < MAX_RACES && !matches!(ask, Ask::Submit { .. }) => {
                         self.cache.pop(&key);
-                        return self.begin(key, ask, conflicts + 1, turn);
+                        return self.begin(key, ask, Tries { races: tries.races + 1, ..tries }, turn);
                     }
-                    Committed::NoSlot(held) if conflicts < MAX_CONFLICTS => {
-                        self.learn(held);
-                        return self.begin(key, ask, conflicts + 1, turn);
+                    // Not for ever: after a few it is decided as though no slot were free.
+                    Committed::NoSlot(held) => {
+                        self.slots.learn(&mut self.fleet, held);
+                        return self.begin(key, ask, Tries { slots: tries.slots + 1, ..tries }, turn);
                     }
                     Committed::Repeated(earlier) => self.repeat(earlier, ask, turn),
                     other => ask.refuse(not_committed(&other)),
                 }
             }
             Err(error) => {
-                self.unbook(&key, &booking, &commit.effects);
+                self.unbook(&key, &commit.effects);
                 self.cache.pop(&key);
                 tracing::error!(task = %key.id, %error, "a commit was not written");
-                self.doubt(commit, turn);
+                if written.is_doubtful {
+                    self.doubt(commit, turn);
+                }
                 ask.refuse(store_failed(&error));
             }
         }
@@ -140,8 +144,8 @@ impl Master {
                 self.send_drop(&commit.key, lease);
             }
         }
+        self.slots.settle(&mut self.fleet, &commit.key, &commit.effects);
         for lease in &commit.effects.lease {
-            self.count(&commit.key, lease);
             self.send_work(task, request.clone(), lease.clone(), turn);
         }
         self.offer_slots(commit);
@@ -196,17 +200,28 @@ fn ended_by_holder(task: &Task, lease: &Lease) -> bool {
     }
 }
 
+/// What came of writing a commit.
+struct Written {
+    /// The last answer.
+    answer: Result<Committed, StoreError>,
+    /// Whether the store may have been given it without answering, and may write it yet.
+    is_doubtful: bool,
+}
+
 /// Writes a commit; tries again under the same id while the store cannot take it, which is harmless where only the
 /// answer was lost.
-async fn write(store: Arc<dyn Store>, commit: Commit, tries: u32) -> Result<Committed, StoreError> {
+async fn write(store: Arc<dyn Store>, commit: Commit, tries: u32) -> Written {
     let mut pause = Duration::from_millis(50);
-    for _ in 1..tries {
-        match patiently(store.commit(commit.clone())).await {
-            Err(StoreError::Unavailable(_)) => {}
-            other => return other,
+    let mut is_doubtful = false;
+    let mut left = tries;
+    loop {
+        left = left.saturating_sub(1);
+        let answer = patiently(store.commit(commit.clone())).await;
+        is_doubtful |= matches!(answer, Err(StoreError::Unavailable(_)));
+        if left == 0 || !matches!(answer, Err(StoreError::Unavailable(_))) {
+            return Written { answer, is_doubtful };
         }
         tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
         pause *= 4;
     }
-    patiently(store.commit(commit)).await
 }

@@ -6,35 +6,45 @@ use crate::actors::patience::patiently;
 use crate::actors::{Roster, Turn};
 use crate::messages::{CallContext, SlotsFree};
 use crate::store::Commit;
-use crate::task::{self, AgentId, Capability, Effects, Event, Lease, Member, Task, TaskKey, Trial, World};
+use crate::task::{self, AgentId, Capability, Effects, Event, Lease, Member, QueueEntry, Task, TaskKey, Trial, World};
 use foldhash::HashSet;
 
 impl Master {
     /// The moment, and the fleet as the registry last told it.
     pub(super) fn world(&mut self) -> World<'_> {
+        let now = self.meet();
+        World { now, seed: fastrand::u64(..), fleet: &self.fleet }
+    }
+
+    /// The fleet becomes as the registry last told it. Gives the moment.
+    pub(super) fn meet(&mut self) -> task::At {
         let now = self.parts.store.now();
         if self.parts.roster.has_changed().unwrap_or(false) {
             let roster = self.parts.roster.borrow_and_update().clone();
             self.follow(&roster, now);
         }
         self.fleet.beat(now);
-        World { now, seed: fastrand::u64(..), fleet: &self.fleet }
+        now
     }
 
     pub(super) fn follow(&mut self, roster: &Roster, now: task::At) {
-        let gone: Vec<_> = self
+        let gone: HashSet<_> = self
             .fleet
             .members()
             .filter(|(agent, _)| !roster.contains_key(*agent))
             .map(|(agent, _)| agent.clone())
             .collect();
-        for agent in gone {
-            self.fleet.leave(&agent);
-        }
+        gone.iter().for_each(|agent| self.fleet.leave(agent));
+        let mut joined = HashSet::default();
         for (agent, entry) in roster {
+            if self.fleet.slots_of(agent, &entry.incarnation).is_none() {
+                joined.insert((agent.clone(), entry.incarnation.clone()));
+            }
             let member = Member::new(entry.incarnation.clone(), entry.capabilities.clone(), entry.slots);
             self.fleet.join(agent.clone(), member, now);
         }
+        self.slots.left(&gone.into_iter().chain(joined.iter().map(|(agent, _)| agent.clone())).collect());
+        self.slots.joined(&mut self.fleet, &joined);
     }
 
     /// Offers queued steps to whoever joins, as soon as it does.
@@ -44,7 +54,7 @@ impl Master {
             if !is_told {
                 return;
             }
-            master.world();
+            master.meet();
             for capability in master.fleet.capabilities() {
                 master.offer(&capability);
             }
@@ -75,60 +85,28 @@ impl Master {
     }
 
     /// Books slots and queue places when they are decided, so that the next decision sees them.
-    pub(super) fn book(&mut self, key: &TaskKey, effects: &Effects) -> Booking {
-        let mut booking = Booking::default();
-        for (number, lease) in effects.release.iter().enumerate() {
-            // What another master placed is not among the slots that are counted here.
-            let held = (key.clone(), lease.clone());
-            self.others.remove(&held);
-            let is_counted = self.counted.remove(&held).is_some();
-            if !is_counted || !self.fleet.give_slot(lease) {
-                booking.not_given.push(number);
-            }
-        }
-        for (number, lease) in effects.lease.iter().enumerate() {
-            if self.fleet.take_slot(lease) {
-                self.booked.insert((key.clone(), lease.clone()));
-            } else {
-                booking.not_taken.push(number);
-            }
-        }
-        for entry in &effects.enqueue {
-            self.fleet.waits(&entry.capability, entry.priority);
-        }
-        for entry in &effects.dequeue {
-            self.fleet.waited(&entry.capability, entry.priority);
-        }
-        booking
+    pub(super) fn book(&mut self, key: &TaskKey, effects: &Effects) {
+        self.slots.book(&mut self.fleet, key, effects);
+        self.queue(&effects.enqueue, &effects.dequeue);
     }
 
     /// Takes back exactly what was booked for a commit that was not written.
-    pub(super) fn unbook(&mut self, key: &TaskKey, booking: &Booking, effects: &Effects) {
-        for lease in counted(&effects.lease, &booking.not_taken) {
-            self.booked.remove(&(key.clone(), lease.clone()));
-            self.fleet.give_slot(lease);
-        }
-        for lease in counted(&effects.release, &booking.not_given) {
-            self.fleet.take_slot(lease);
-            self.count(key, lease);
-        }
-        for entry in &effects.enqueue {
-            self.fleet.waited(&entry.capability, entry.priority);
-        }
-        for entry in &effects.dequeue {
-            self.fleet.waits(&entry.capability, entry.priority);
-        }
+    pub(super) fn unbook(&mut self, key: &TaskKey, effects: &Effects) {
+        self.slots.unbook(&mut self.fleet, key, effects);
+        self.queue(&effects.dequeue, &effects.enqueue);
     }
 
-    /// A lease stands in the store, and its slot is taken.
-    pub(super) fn count(&mut self, key: &TaskKey, lease: &Lease) {
-        let held = (key.clone(), lease.clone());
-        self.booked.remove(&held);
-        self.counted.insert(held, self.recounts);
+    fn queue(&mut self, come: &[QueueEntry], gone: &[QueueEntry]) {
+        for entry in come {
+            self.fleet.waits(&entry.capability, entry.priority);
+        }
+        for entry in gone {
+            self.fleet.waited(&entry.capability, entry.priority);
+        }
     }
 
     /// How many leases the agents of these may have.
-    pub(super) fn slots(&self, leases: &[Lease]) -> Vec<(AgentId, u32)> {
+    pub(super) fn bounds(&self, leases: &[Lease]) -> Vec<(AgentId, u32)> {
         let mut slots: Vec<(AgentId, u32)> = Vec::new();
         for lease in leases {
             let known = slots.iter().any(|(agent, _)| *agent == lease.agent);
@@ -139,48 +117,23 @@ impl Master {
         slots
     }
 
-    /// These leases stand in the store; those that this master does not know are another's.
-    pub(super) fn learn(&mut self, held: Vec<(TaskKey, Lease)>) {
-        for held in held {
-            if !self.counted.contains_key(&held) && !self.booked.contains(&held) && self.fleet.take_slot(&held.1) {
-                self.count(&held.0, &held.1);
-                self.others.insert(held);
-            }
-        }
-    }
-
     /// Of what was placed here another master may have heard the end, which nobody told this one, and of what another placed
     /// nobody tells: where no slot seems to be free, or others are known to have some, the store is asked which leases
-    /// still stand.
+    /// stand.
     pub(super) fn recount_where_none_is_free(&mut self, turn: &mut Turn<'_, Self>) {
         let now = self.parts.store.now();
         let is_full = self.fleet.capabilities().iter().any(|capability| self.fleet.free_slots(capability, now) == 0);
-        if (!is_full && self.others.is_empty()) || self.is_recounting {
+        if (!is_full && !self.slots.has_untold()) || !self.slots.begin_recount() {
             return;
         }
-        self.is_recounting = true;
-        self.recounts += 1;
         let store = self.parts.store.clone();
         turn.spawn(async move { patiently(store.leases()).await }, |master, leases, _| {
-            master.is_recounting = false;
-            match leases {
-                Ok(leases) => master.recount(leases.into_iter().collect()),
-                Err(error) => tracing::debug!(%error, "the slots could not be counted again"),
+            let leases = leases.inspect_err(|error| tracing::debug!(%error, "the slots could not be counted again"));
+            master.slots.end_recount(&mut master.fleet, leases.ok().map(HashSet::from_iter));
+            for capability in master.fleet.capabilities() {
+                master.offer(&capability);
             }
         });
-    }
-
-    fn recount(&mut self, standing: HashSet<(TaskKey, Lease)>) {
-        let recounts = self.recounts;
-        // What was counted since the store was asked is not in its answer.
-        let is_over = |held: &(TaskKey, Lease), counted_at: u64| counted_at < recounts && !standing.contains(held);
-        for (_, lease) in self.counted.extract_if(|held, counted_at| is_over(held, *counted_at)).map(|(held, _)| held) {
-            self.fleet.give_slot(&lease);
-        }
-        self.others.retain(|held| self.counted.contains_key(held));
-        for capability in self.fleet.capabilities() {
-            self.offer(&capability);
-        }
     }
 
     /// Remembers how the attempts of a written commit went, for and against their agents.
@@ -189,17 +142,4 @@ impl Master {
             self.fleet.judge(&trial);
         }
     }
-}
-
-/// Which of the slots that a decision took and gave were not counted, by their numbers among its effects: an earlier
-/// life's are not. Nearly always none.
-#[derive(Default)]
-pub(super) struct Booking {
-    not_taken: Vec<usize>,
-    not_given: Vec<usize>,
-}
-
-fn counted<'a>(leases: &'a [Lease], not_counted: &[usize]) -> impl Iterator<Item = &'a Lease> {
-    let is_counted = |(number, _): &(usize, &Lease)| !not_counted.contains(number);
-    leases.iter().enumerate().filter(is_counted).map(|(_, lease)| lease)
 }

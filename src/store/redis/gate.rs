@@ -11,8 +11,9 @@ use tokio::time::timeout;
 const UNDER_WAY: usize = 128;
 /// Acceptances among them and waiting for their turn: what has begun goes before what is new.
 const ACCEPTANCES: usize = 32;
-/// How long a turn is waited for. More than the server answers in that time is more than can be worked on.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long all turns of a call are waited for. More than the server answers in that time is more than can be worked on. Well
+/// below what any caller waits for the whole: whoever gives up here is told so, and knows that nothing was sent.
+const PATIENCE: Duration = Duration::from_secs(4);
 
 /// Lets so many in at once, in the order in which they come. What keeps everything alive does not pass here: heartbeats,
 /// renewals and sweeps are few, and late ones would end what is well.
@@ -37,25 +38,28 @@ impl Gate {
     /// Waits until something may be asked about a task.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] when its turn does not come within ten seconds.
+    /// [`StoreError::Busy`] when its turn does not come within four seconds.
     pub async fn pass(&self) -> Result<Pass<'_>, StoreError> {
-        Ok(Pass { _one: turn(&self.all).await?, _acceptance: None })
+        patiently(async { Some(Pass { _one: self.all.acquire().await.ok()?, _acceptance: None }) }).await
     }
 
     /// Waits until a new task may be written.
     ///
     /// # Errors
-    /// As [`pass`](Self::pass), of each of two turns.
+    /// As [`pass`](Self::pass), of both turns together.
     pub async fn pass_new(&self) -> Result<Pass<'_>, StoreError> {
-        let acceptance = turn(&self.acceptances).await?;
-        Ok(Pass { _one: turn(&self.all).await?, _acceptance: Some(acceptance) })
+        patiently(async {
+            let acceptance = self.acceptances.acquire().await.ok()?;
+            Some(Pass { _one: self.all.acquire().await.ok()?, _acceptance: Some(acceptance) })
+        })
+        .await
     }
 }
 
-async fn turn(of: &Semaphore) -> Result<SemaphorePermit<'_>, StoreError> {
-    let words = "more is asked of it at once than it answers: send less at once, or give it a faster machine";
+async fn patiently<'a>(pass: impl Future<Output = Option<Pass<'a>>>) -> Result<Pass<'a>, StoreError> {
+    let words = "more is asked of it at once than it answers; send less at once, or give it a faster machine";
     // A semaphore is closed by nobody here.
-    timeout(PATIENCE, of.acquire()).await.ok().and_then(Result::ok).ok_or(StoreError::Unavailable(words.into()))
+    timeout(PATIENCE, pass).await.ok().flatten().ok_or(StoreError::Busy(words.into()))
 }
 
 #[cfg(test)]
@@ -69,7 +73,7 @@ mod tests {
         for _ in 0..ACCEPTANCES {
             inside.push(gate.pass_new().await.unwrap());
         }
-        let is_refused = gate.pass_new().await.is_err_and(|error| matches!(error, StoreError::Unavailable(_)));
+        let is_refused = gate.pass_new().await.is_err_and(|error| matches!(error, StoreError::Busy(_)));
         assert!(is_refused, "one more waits for another's end, and not for ever");
         for _ in ACCEPTANCES..UNDER_WAY {
             inside.push(gate.pass().await.unwrap());
