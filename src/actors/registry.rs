@@ -4,6 +4,7 @@
 
 mod foreign;
 mod joining;
+mod silence;
 mod watching;
 
 use super::directory::{Connect, Directory};
@@ -15,7 +16,7 @@ use crate::messages::{
     Heartbeat, HeartbeatAnswer, Phase, RegistryError,
 };
 use crate::store::{Store, StoreError};
-use crate::task::{AgentId, At, Capability, Incarnation, Lease, Loss, TaskKey};
+use crate::task::{AgentId, At, Capability, Incarnation, Lease, Loss, TaskKey, listed_lease_ms};
 use foreign::Strangers;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -239,17 +240,6 @@ impl Registry {
         });
     }
 
-    fn forget_silent(&mut self) {
-        let ttl = self.ttl();
-        self.agents.retain(|agent, alive| {
-            let is_alive = alive.heard.elapsed() < ttl;
-            if !is_alive {
-                tracing::warn!(agent = %agent, ttl_ms = ttl.as_millis(), "an agent fell silent");
-            }
-            is_alive
-        });
-    }
-
     /// Attempts that show no progress: those in a model call are asked after, the others end.
     fn look_into_stalls(&self, active: &[ActiveAttempt], turn: &mut Turn<'_, Self>) {
         for attempt in active.iter().filter(|attempt| attempt.progress_age_ms > self.parts.stall_timeout_ms) {
@@ -265,6 +255,7 @@ impl Behaviour for Registry {
     fn started(&mut self, turn: &mut Turn<'_, Self>) {
         self.keep_learning(turn);
         self.keep_looking_at_strangers(turn);
+        self.keep_listening(turn);
         // A store that cannot be read must not keep out those who join.
         turn.later(self.ttl(), |registry, turn| {
             registry.has_learned = true;
@@ -291,7 +282,8 @@ impl Handle<Heartbeat> for Registry {
         let renewed = async move {
             // The leases first, and whatever becomes of the rest: what lives must not be ended because a record of it
             // could not be written, nor because its agent has signed off and finishes what it has.
-            let gone = patiently(parts.store.renew(leases(&asked), parts.heartbeat_ttl_ms)).await;
+            let lease_ms = listed_lease_ms(parts.heartbeat_ttl_ms);
+            let gone = patiently(parts.store.renew(leases(&asked), lease_ms)).await;
             let known = match known {
                 Some(known) => Some(known),
                 None if is_replaced => None,

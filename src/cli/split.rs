@@ -35,8 +35,10 @@ pub struct Shape {
 pub fn workers(team: &Team) -> Vec<Vec<Capability>> {
     let mut kinds: Vec<Vec<Capability>> = Vec::new();
     for member in &team.members {
-        if !kinds.contains(&member.capabilities) {
-            kinds.push(member.capabilities.clone());
+        let mut kind = member.capabilities.clone();
+        kind.sort();
+        if !kinds.contains(&kind) {
+            kinds.push(kind);
         }
     }
     kinds

@@ -11,6 +11,17 @@ use std::str::FromStr;
 /// How long an assignment that nobody has accepted yet is believed, in milliseconds.
 pub const UNACCEPTED_LEASE_MS: u64 = 5_000;
 
+/// How long an assignment that a heartbeat lists is believed, in milliseconds. Beats come each third of their time to live:
+/// one may be lost, and a silent agent's steps are with others before that time has passed.
+pub const fn listed_lease_ms(heartbeat_ttl_ms: u64) -> u64 {
+    heartbeat_ttl_ms / 4 * 3
+}
+
+/// How long one is believed that was accepted just now, in milliseconds: until well after the first heartbeat that lists it.
+pub const fn accepted_lease_ms(heartbeat_ttl_ms: u64) -> u64 {
+    heartbeat_ttl_ms / 2
+}
+
 /// The name of a timer in its task. One that no longer stands in the state is ignored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

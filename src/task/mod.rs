@@ -21,8 +21,8 @@ pub use apply::{apply, replay, resume};
 pub use broken_log::BrokenLog;
 pub use decide::{Decision, Input, Outcome, Refusal, Report, World, accept, decide};
 pub use effects::{
-    Effects, Lease, QueueEntry, Timer, TimerId, UNACCEPTED_LEASE_MS, UnknownTimer, effects, leases, queue_entries,
-    timers,
+    Effects, Lease, QueueEntry, Timer, TimerId, UNACCEPTED_LEASE_MS, UnknownTimer, accepted_lease_ms, effects, leases,
+    listed_lease_ms, queue_entries, timers,
 };
 pub use event::{AttemptEnd, Event, EventKind, Loss, SCHEMA};
 pub use failure::{ErrorCode, Failure};

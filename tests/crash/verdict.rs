@@ -132,24 +132,23 @@ fn ends(logs: &[Log]) -> BTreeMap<String, usize> {
     ends
 }
 
-/// How long after an injury each step was placed again that one of the agents hit had.
+/// How long each step stayed where one of the agents hit had it: from the injury, or from when it was given it before the
+/// injury was found out, until it was placed elsewhere.
 fn placed_again(log: &Log, injury: &Injury) -> Vec<u64> {
-    let mut holder: Vec<Option<String>> = vec![None; log.task().steps.len()];
-    let mut waits: Vec<bool> = vec![false; log.task().steps.len()];
+    let was_hit = |agent: &str| injury.agents_at.iter().any(|at| agent.ends_with(&format!(":{at}")));
+    let mut holder: Vec<Option<(String, u64)>> = vec![None; log.task().steps.len()];
+    let mut waits: Vec<Option<u64>> = vec![None; log.task().steps.len()];
     let mut found = Vec::new();
     for event in log.events() {
         match &event.kind {
             EventKind::StepPlaced { step, agent, .. } => {
-                if std::mem::take(&mut waits[step.position()]) {
-                    found.push(event.at.0.saturating_sub(injury.at_ms));
-                }
-                holder[step.position()] = Some(agent.to_string());
+                found.extend(waits[step.position()].take().map(|since| event.at.0.saturating_sub(since)));
+                holder[step.position()] = Some((agent.to_string(), event.at.0));
             }
             EventKind::AttemptEnded { step, end: AttemptEnd::Lost(_), .. } => {
-                let held = holder[step.position()].take();
-                let was_hit =
-                    held.is_some_and(|agent| injury.agents_at.iter().any(|at| agent.ends_with(&format!(":{at}"))));
-                waits[step.position()] = was_hit && event.at.0 >= injury.at_ms && event.at.0 <= injury.over_ms;
+                let ended_by_it = (injury.at_ms..=injury.over_ms).contains(&event.at.0);
+                let held = holder[step.position()].take().filter(|(agent, _)| ended_by_it && was_hit(agent));
+                waits[step.position()] = held.map(|(_, placed_at)| placed_at.max(injury.at_ms));
             }
             _ => {}
         }

@@ -14,7 +14,9 @@ static TAKEN: Mutex<Vec<File>> = Mutex::new(Vec::new());
 
 /// A port that nobody has, and that no other test takes as long as this process lives.
 pub fn free_port() -> u16 {
-    let folder = std::env::temp_dir().join("callboard-test-ports");
+    // Files of another user could not be locked.
+    let user = std::env::var("USER").unwrap_or_default();
+    let folder = std::env::temp_dir().join(format!("callboard-test-ports-{user}"));
     std::fs::create_dir_all(&folder).unwrap();
     loop {
         let port = fastrand::u16(PORTS);

@@ -8,7 +8,7 @@ use crate::messages::{
     CallContext, CallError, DropAttempt, Earlier, StepOutcome, StepResult, Unreachable, Work, WorkReply,
 };
 use crate::store::{Store, StoreError};
-use crate::task::{ErrorCode, Failure, Json, Lease, Loss, Payload, Request, Task, TaskKey};
+use crate::task::{self, ErrorCode, Failure, Json, Lease, Loss, Payload, Request, Task, TaskKey};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -123,8 +123,9 @@ impl Master {
                 return;
             }
             let leases: Vec<_> = master.accepted.drain().collect();
-            let (store, ttl_ms) = (master.parts.store.clone(), master.parts.options.heartbeat_ttl_ms);
-            let renewed = async move { (patiently(store.renew(leases.clone(), ttl_ms)).await, leases) };
+            let store = master.parts.store.clone();
+            let lease_ms = task::accepted_lease_ms(master.parts.options.heartbeat_ttl_ms);
+            let renewed = async move { (patiently(store.renew(leases.clone(), lease_ms)).await, leases) };
             turn.spawn(renewed, |master, (renewed, leases), _| {
                 if let Err(error) = renewed {
                     tracing::warn!(%error, "leases could not be renewed, and will be tried again");

@@ -204,13 +204,35 @@ async fn the_last_who_falls_silent_stays_gone() {
     tokio::time::pause();
     let office = Office::open(Presence::Listens);
     office.joins(finalizer(&*office.store).declaration).await;
-    office.pass(TTL_MS / 1_000 - 3).await;
+    office.pass(listed_lease_ms(TTL_MS) / 1_000 - 3).await;
     assert_eq!(office.knows(), 1);
-    office.pass(6).await;
+    office.pass(TTL_MS / 4_000 + 6).await;
     for _ in 0..10 {
         assert_eq!((office.knows(), office.store.agents().await.unwrap().len()), (0, 0));
         office.pass(6).await;
     }
+}
+
+#[actix::test]
+async fn a_silent_agent_gets_nothing_more_and_loses_what_it_has_until_it_is_heard() {
+    tokio::time::pause();
+    let office = Office::open(Presence::Listens);
+    let mut record = finalizer(&*office.store);
+    office.joins(record.declaration.clone()).await;
+    let lease_s = listed_lease_ms(TTL_MS) / 1_000;
+    // Heard by another master, though not here.
+    office.pass(lease_s - 10).await;
+    record.last_heartbeat = office.store.now();
+    office.store.put_agent(record.clone(), TTL_MS).await.unwrap();
+    office.pass(lease_s - 2).await;
+    assert_eq!(office.knows(), 1);
+    office.pass(TTL_MS / u64::from(silence::LOOKS) / 1_000 + 4).await;
+    assert_eq!(office.knows(), 0);
+    assert_eq!(office.store.agents().await.unwrap().len(), 1, "it is not forgotten");
+    let Declaration { agent, incarnation, .. } = record.declaration;
+    let answer = office.is_asked(Heartbeat { agent, incarnation, load: 0.0, active: Vec::new() }).await;
+    assert!(answer.unwrap().known);
+    assert_eq!(office.knows(), 1);
 }
 
 #[actix::test]

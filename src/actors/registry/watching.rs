@@ -20,8 +20,11 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_
 /// A watch that lasted so long did not fail.
 const STEADY: Duration = Duration::from_secs(1);
 
+/// Why an agent is set aside.
+const NOBODY: &str = "nobody listens where an agent was reached";
+
 /// One life of an agent.
-type Life = (AgentId, Incarnation);
+pub(super) type Life = (AgentId, Incarnation);
 
 /// The processes that are watched, by where they are reached.
 #[derive(Default)]
@@ -56,7 +59,7 @@ impl Registry {
             let lives: Vec<_> = registry.lives_at(&url).collect();
             turn.spawn(async move { knock(&lines).await }, move |registry, presence, turn| {
                 if presence == Presence::Refuses {
-                    lives.into_iter().for_each(|life| registry.process_gone(life, turn));
+                    lives.into_iter().for_each(|life| registry.process_gone(life, NOBODY, turn));
                 }
                 let next = (2 * pause).min(PAUSES.1);
                 let jittered = pause.mul_f64(0.5 + fastrand::f64() / 2.0);
@@ -78,18 +81,18 @@ impl Registry {
     }
 
     /// It gets no more work until it is heard again. Answers whether that is news.
-    fn set_aside(&mut self, (agent, incarnation): &Life, turn: &mut Turn<'_, Self>) -> bool {
+    fn set_aside(&mut self, (agent, incarnation): &Life, why: &str, turn: &mut Turn<'_, Self>) -> bool {
         let known = self.agents.get_mut(agent).filter(|alive| alive.declaration.incarnation == *incarnation);
         let Some(alive) = known.filter(|alive| alive.unreachable_since.is_none()) else { return false };
         alive.unreachable_since = Some(Instant::now());
-        tracing::warn!(%agent, "nobody listens where an agent was reached: it gets no work until it is heard");
+        tracing::warn!(%agent, "{why}: it gets no work until it is heard");
         self.tell_roster(turn);
         true
     }
 
     /// The process of this life is gone, and with it whatever it held.
-    fn process_gone(&mut self, life: Life, turn: &mut Turn<'_, Self>) {
-        self.set_aside(&life, turn);
+    pub(super) fn process_gone(&mut self, life: Life, why: &str, turn: &mut Turn<'_, Self>) {
+        self.set_aside(&life, why, turn);
         let (store, dispatcher) = (self.parts.store.clone(), self.parts.dispatcher.clone());
         let expired = async move { patiently(store.expire_leases_of(&life.0, &life.1)).await };
         turn.spawn(expired, move |_, expired, _| match (expired, dispatcher.get()) {
@@ -107,14 +110,14 @@ impl Handle<Unreachable> for Registry {
     fn handle(&mut self, message: Unreachable, _: CallContext, reply: Reply<Unreachable>, turn: &mut Turn<'_, Self>) {
         reply.send(());
         let life = (message.agent, message.incarnation);
-        if !self.set_aside(&life, turn) {
+        if !self.set_aside(&life, NOBODY, turn) {
             return;
         }
         let Some(lines) = self.far_lines(&life.0) else { return };
         // A name that has no address for a moment, or a network that is down, ends nobody's work.
         turn.spawn(async move { knock(&lines).await }, move |registry, presence, turn| {
             if presence == Presence::Refuses {
-                registry.process_gone(life, turn);
+                registry.process_gone(life, NOBODY, turn);
             }
         });
     }

@@ -116,7 +116,7 @@ impl Load {
     }
 
     /// A client with several tasks in flight, and one connection: it waits for the oldest. When the answer of another comes
-    /// meanwhile it is noticed late, so that their times are at least what is reported.
+    /// meanwhile it is noticed late, so that they took at most what is reported.
     async fn several(&self, client: &Client, in_flight: usize) {
         let mut handed_in = VecDeque::new();
         loop {
