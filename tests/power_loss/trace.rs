@@ -165,7 +165,10 @@ impl Reader {
         }
         let number = |nth: usize| -> u64 {
             let words: Vec<_> = arguments.split(')').next().unwrap().split(", ").collect();
-            words[nth].parse().unwrap_or_else(|_| panic!("not a number: {line:.200}"))
+            // Behind the last one stands `<unfinished ...>` where the process ended within the call.
+            let digits = words.get(nth).and_then(|word| word.split(|c: char| !c.is_ascii_digit()).next());
+            let tail = || &line[line.len().saturating_sub(200)..];
+            digits.and_then(|digits| digits.parse().ok()).unwrap_or_else(|| panic!("no number {nth}: …{}", tail()))
         };
         match (what, name.as_str()) {
             ("openat", "") => None,
