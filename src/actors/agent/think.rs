@@ -62,10 +62,16 @@ impl GatewayThink {
             capability: work.capability.clone(),
             incarnation: actor.incarnation.clone(),
             context,
-            until: Instant::now() + Duration::from_millis(work.deadline_ms),
+            until: Instant::now() + Duration::from_millis(work.deadline_ms - for_the_result(work.deadline_ms)),
             progress,
         }
     }
+}
+
+/// What of a step's time is left for the word that the model used up the rest, in milliseconds: it says more than that the
+/// step ran out of time.
+fn for_the_result(deadline_ms: u64) -> u64 {
+    (deadline_ms / 20).min(500)
 }
 
 /// How long a gateway may be away before the attempt is given back: as long as one takes to be started again.
