@@ -28,7 +28,8 @@ impl Audit {
             let query = ListQuery { tenant: None, status: None, before, limit: PAGE };
             let page = store.list(query).await?;
             for listed in &page.tasks {
-                logs.push(Log::read(store, &listed.key).await);
+                // Retention may have removed it since it was listed.
+                logs.extend(Log::find(store, &listed.key).await);
             }
             before = page.next;
             if before.is_none() {

@@ -34,11 +34,18 @@ impl Log {
     /// # Panics
     /// When there is no such task, or the store cannot be read.
     pub async fn read(store: &dyn Store, key: &TaskKey) -> Self {
+        Self::find(store, key).await.unwrap_or_else(|| panic!("there is no task {key}"))
+    }
+
+    /// The same; none when there is no such task.
+    ///
+    /// # Panics
+    /// When the store cannot be read.
+    pub async fn find(store: &dyn Store, key: &TaskKey) -> Option<Self> {
         let mut events = Vec::new();
         loop {
             let after = events.len() as u64;
-            let page = store.events(key, after, PAGE).await.unwrap_or_else(|error| panic!("{key}: {error}"));
-            let page = page.unwrap_or_else(|| panic!("there is no task {key}"));
+            let page = store.events(key, after, PAGE).await.unwrap_or_else(|error| panic!("{key}: {error}"))?;
             let is_last = page.len() < PAGE;
             events.extend(page);
             if is_last {
@@ -46,11 +53,10 @@ impl Log {
             }
         }
         let task = store.load(key).await.unwrap_or_else(|error| panic!("{key}: {error}"));
-        let task = task.unwrap_or_else(|| panic!("the task {key} has events and no state"));
-        // What was committed between the two reads is not of this moment.
-        match task.version > events.len() as u64 {
-            true => Box::pin(Self::read(store, key)).await,
-            false => Self { task, events },
+        // What was committed, or removed, between the two reads is not of this moment.
+        match task {
+            Some(task) if task.version <= events.len() as u64 => Some(Self { task, events }),
+            _ => Box::pin(Self::find(store, key)).await,
         }
     }
 
