@@ -5,13 +5,14 @@
 //! | [`task`] | the pure core: a task's life as a state machine |
 //! | [`messages`] | every typed message between actors |
 //! | [`store`] | the only memory: memory, SQLite |
-//! | [`llm`] | the models: one file per provider |
+//! | [`llm`] | the models: one file per provider, and what every call passes |
 //! | [`agents`] | what an agent does for a capability |
 //! | [`team`] | who works here and what a task passes: TOML files |
 //! | [`actors`] | the actors, and what holds them up |
 //! | [`http`] | the public API |
 //! | [`node`] | one process: what starts, in which order, and how it ends |
 //! | [`settings`] | everything that can be chosen |
+//! | [`secret`] | texts that nobody may see |
 //! | [`telemetry`] | log and metrics |
 //! | [`testkit`] | for testing teams and agents |
 //! | `text` | words, sentences and Markdown, for searching and quoting |
@@ -60,6 +61,7 @@ pub mod http;
 pub mod llm;
 pub mod messages;
 pub mod node;
+pub mod secret;
 pub mod settings;
 pub mod store;
 pub mod task;

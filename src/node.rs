@@ -26,7 +26,7 @@ use crate::http::{
     Api, ApiOptions, Bound, DispatchPort, GatewayPort, InvalidUrl, Keys, Readiness, RegisterPort, ResultPort, Services,
     TeamView, WorkPort,
 };
-use crate::llm::{Provider, ProviderKind, provider};
+use crate::llm::{Models, Provider};
 use crate::messages::{Cancel, Submit};
 use crate::settings::{MasterMode, Settings};
 use crate::store::{Store, StoreError};
@@ -36,7 +36,6 @@ use crate::telemetry::Counters;
 use elsewhere::{Elsewhere, FarAgents};
 use listener::Listening;
 use staff::{Neighbours, Staff};
-use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -66,6 +65,9 @@ pub enum StartError {
     /// The system's TLS cannot be had.
     #[error("calls to other processes cannot be made: {0}")]
     Client(reqwest::Error),
+    /// The model providers cannot be called.
+    #[error("{0}")]
+    Models(String),
     /// A colleague's URL is none.
     #[error(transparent)]
     Url(#[from] InvalidUrl),
@@ -163,10 +165,11 @@ impl Callboard {
             Some(store) => store,
             None => opening::open_patiently(settings).await?,
         };
-        let providers = Providers::of(settings, own.provider);
+        let models = settings.roles.gateway.then(|| settings.models.models(own.provider.as_ref())).transpose();
+        let models = models.map_err(StartError::Models)?;
         let (tree, root) = Tree::new(ROOT_RESTARTS);
         let thread = (!own.on_one_thread).then(ActorThread::start).transpose().map_err(StartError::Thread)?;
-        let parts = (store.clone(), providers);
+        let parts = (store.clone(), models);
         let started = Self::assemble(settings, team, serve, parts, (tree.clone(), root), thread).await;
         if started.is_err() {
             tree.root().stopped().await;
@@ -180,7 +183,7 @@ impl Callboard {
         settings: &Settings,
         team: Team,
         serve: Serve,
-        (store, providers): (Arc<dyn Store>, Providers),
+        (store, models): (Arc<dyn Store>, Option<Models>),
         (tree, root): (Tree, Root),
         thread: Option<ActorThread>,
     ) -> Result<Self, StartError> {
@@ -198,7 +201,7 @@ impl Callboard {
 
         let place = thread.as_ref().map_or(Place::Here, ActorThread::place);
         let elsewhere = Elsewhere::new(&tree, &settings.colleagues, place.clone())?;
-        let gateway = settings.roles.gateway.then(|| start_gateway(providers, &tree, place.clone()));
+        let gateway = models.map(|models| start_gateway(Arc::new(models), &tree, place.clone()));
         let far_gateway = match (&gateway, &settings.colleagues.gateway) {
             (None, Some(url)) => Some(elsewhere.gateway(url, settings.colleagues.gateway_timeout)?),
             _ => None,
@@ -368,26 +371,8 @@ struct Links {
 
 // === Starting ===
 
-/// Who can answer model calls here, by name.
-struct Providers {
-    all: BTreeMap<Arc<str>, Arc<dyn Provider>>,
-    /// Who answers those that name nobody.
-    default: Arc<str>,
-}
-
-impl Providers {
-    /// All that the program has, or one in the place of each.
-    fn of(settings: &Settings, own: Option<Arc<dyn Provider>>) -> Self {
-        let named = |kind: ProviderKind| {
-            let chosen = own.clone().unwrap_or_else(|| provider(kind, &settings.mock));
-            (Arc::from(kind.name()), chosen)
-        };
-        Self { all: ProviderKind::ALL.into_iter().map(named).collect(), default: settings.provider.name().into() }
-    }
-}
-
-fn start_gateway(providers: Providers, tree: &Tree, place: Place) -> Address<Gateway> {
-    let parts = GatewayParts { providers: Arc::new(providers.all), default_provider: providers.default };
+fn start_gateway(models: Arc<Models>, tree: &Tree, place: Place) -> Address<Gateway> {
+    let parts = GatewayParts { models };
     let spec = Spec::new("gateway", move || Gateway::create(parts.clone()));
     supervise(&tree.root(), spec.bounds(GATEWAY_BOUNDS.0, GATEWAY_BOUNDS.1).place(place))
 }

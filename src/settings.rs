@@ -18,7 +18,7 @@ pub use values::{Shown, Survey, load, survey};
 pub(crate) use values::duration;
 
 use crate::http::ApiKeys;
-use crate::llm::{MockSettings, ProviderKind};
+use crate::llm::ModelSettings;
 use crate::store::{Durability, RedisOptions, Retention};
 use crate::task::Limits;
 use std::collections::HashMap;
@@ -89,9 +89,7 @@ pub struct Settings {
     /// The team's file; the default team when none.
     pub team: Option<PathBuf>,
     /// Who answers the model calls.
-    pub provider: ProviderKind,
-    /// The knobs of `mock`.
-    pub mock: MockSettings,
+    pub models: ModelSettings,
     /// How long `POST /task` waits for the answer when the client does not say.
     pub task_wait: Duration,
     /// Who may call, and as which tenant; none: everybody who reaches the listener.

@@ -7,17 +7,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room with those it may name, itself aside.
-const MAY_NAME: [(&str, &[&str]); 14] = [
+const MAY_NAME: [(&str, &[&str]); 15] = [
     ("task", &[]),
     ("text", &[]),
+    ("secret", &[]),
     ("messages", &["task"]),
     ("telemetry", &["task"]),
-    ("store", &["messages", "task"]),
-    ("llm", &["messages", "task", "text"]),
+    ("store", &["messages", "secret", "task"]),
+    ("llm", &["messages", "secret", "task", "text"]),
     ("agents", &["messages", "task", "text"]),
     ("actors", &["agents", "llm", "store", "messages", "task", "telemetry"]),
     ("http", &["actors", "store", "messages", "task", "telemetry"]),
-    ("settings", &["http", "llm", "store", "task"]),
+    ("settings", &["http", "llm", "secret", "store", "task"]),
     ("team", &["agents", "llm", "messages", "settings", "task"]),
     ("node", &["actors", "http", "llm", "messages", "settings", "store", "task", "team", "telemetry"]),
     ("testkit", &["actors", "agents", "llm", "messages", "node", "settings", "store", "task", "team"]),

@@ -55,8 +55,8 @@ fn a_fifth_agent_gets_its_own_prompts_and_gives_the_answer() {
         assert_eq!(company.answer(&task).await.text(), "In short: yes.");
         company.log(&task).await.succeeded().sound().step("shorten").done_by("agent-shorten");
         let asked = company.model().asked_to("shorten");
-        assert_eq!(&*asked[0].system_prompt, "You shorten.");
-        assert_eq!(&*asked[0].user_prompt, "Say this in one sentence:\n> Long words.\n");
+        assert_eq!(&*asked[0].system_prompt(), "You shorten.");
+        assert_eq!(&*asked[0].user_prompt(), "Say this in one sentence:\n> Long words.\n");
     });
 }
 
@@ -87,7 +87,7 @@ fn the_example_team_reviews_its_answers() {
             log.step(stage).done_by("agent-writer");
         }
         let asked = company.model().asked_to("review");
-        assert!(asked[0].user_prompt.contains("The answer to check:\n> Drafted."), "{}", asked[0].user_prompt);
+        assert!(asked[0].user_prompt().contains("The answer to check:\n> Drafted."), "{}", asked[0].user_prompt());
     });
 }
 

@@ -3,12 +3,11 @@
 
 use super::patience::within;
 use super::{Behaviour, Handle, Reply, TaskEnd, TaskSet, Turn, spawn_task};
-use crate::llm::Provider;
+use crate::llm::Models;
 use crate::messages::{CallAge, CallContext, CallStatus, DropCall, Generate, Generated, ModelError};
 use crate::task::CallId;
 use foldhash::{HashMap, HashMapExt as _};
 use futures_util::future::{Either, select};
-use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,10 +16,8 @@ use tokio::time::Instant;
 /// What a gateway is made of; each of its lives gets a copy.
 #[derive(Clone)]
 pub struct GatewayParts {
-    /// The providers by name.
-    pub providers: Arc<BTreeMap<Arc<str>, Arc<dyn Provider>>>,
-    /// Which one answers a call that names none.
-    pub default_provider: Arc<str>,
+    /// The models, and all that a call to one passes. They outlive a life: how their places do is not forgotten with it.
+    pub models: Arc<Models>,
 }
 
 /// How long a call may run whose caller set no deadline.
@@ -41,14 +38,6 @@ impl Gateway {
     pub fn create(parts: GatewayParts) -> Self {
         Self { parts, calls: TaskSet::new(|_| {}), began: HashMap::new() }
     }
-
-    fn provider(&self, call: &Generate) -> Result<Arc<dyn Provider>, ModelError> {
-        let name = call.provider.as_ref().unwrap_or(&self.parts.default_provider);
-        self.parts.providers.get(name).cloned().ok_or_else(|| {
-            let known: Vec<_> = self.parts.providers.keys().map(AsRef::as_ref).collect();
-            ModelError::Fatal(format!("there is no provider {name:?}: use {}", known.join(" or ")).into())
-        })
-    }
 }
 
 impl Behaviour for Gateway {
@@ -57,13 +46,16 @@ impl Behaviour for Gateway {
 
 impl Handle<Generate> for Gateway {
     fn handle(&mut self, call: Generate, context: CallContext, mut reply: Reply<Generate>, turn: &mut Turn<'_, Self>) {
-        let provider = match self.provider(&call) {
-            Ok(provider) => provider,
-            Err(error) => return reply.send(Err(error)),
-        };
-        let id = call.call.clone();
+        let Generate { call: id, completion, provider } = call;
+        let models = self.parts.models.clone();
         let until = context.deadline.map_or_else(|| Instant::now() + LONGEST_CALL, Instant::from);
-        let child = spawn_task(turn.node(), id.clone(), async move { complete(&*provider, &call, until).await });
+        let child = spawn_task(turn.node(), id.clone(), async move {
+            let complete = models.complete(&completion, provider.as_deref(), until);
+            match within(until, complete).await {
+                Some(answer) => Ok(answer?.into()),
+                None => Err(ModelError::Retryable("the model did not answer within the time left".into())),
+            }
+        });
         self.calls.insert(id.clone(), child.abort_handle());
         self.began.insert(id.clone(), Instant::now());
         let answered = async move {
@@ -98,13 +90,6 @@ impl Handle<DropCall> for Gateway {
     fn handle(&mut self, message: DropCall, _: CallContext, reply: Reply<DropCall>, _: &mut Turn<'_, Self>) {
         self.calls.abort(&message.0);
         reply.send(());
-    }
-}
-
-async fn complete(provider: &dyn Provider, call: &Generate, until: Instant) -> Result<Generated, ModelError> {
-    match within(until, provider.generate(call)).await {
-        Some(answer) => answer,
-        None => Err(ModelError::Retryable("the model did not answer within the time left".into())),
     }
 }
 

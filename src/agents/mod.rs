@@ -23,8 +23,8 @@ pub use prompt::{PROMPT_FILES, PromptAgent, TemplateError};
 pub use reading::Reading;
 pub use retriever::{CorpusSize, Retriever};
 
-use crate::messages::{Generated, ModelError, Passage, Phase, Work};
-use crate::task::{ErrorCode, Failure, Json, Loss};
+use crate::messages::{Completion, Generated, ModelError, Passage, Phase, Work};
+use crate::task::{Capability, ErrorCode, Failure, Json, Loss};
 use std::sync::Arc;
 
 /// The future of an attempt: boxed, so that agents of all kinds can work in one team.
@@ -129,6 +129,14 @@ pub struct Thought {
     pub passages: Vec<Passage>,
 }
 
+impl Thought {
+    /// The question to a model that it is, for this capability.
+    pub fn completion(self, capability: Capability) -> Completion {
+        let Self { system_prompt, user_prompt, question, passages } = self;
+        Completion { question, passages, ..Completion::prompted(capability, system_prompt, user_prompt) }
+    }
+}
+
 /// The port of the agents to the models. Dropping the future drops the model call.
 pub trait Think: Send + Sync {
     /// One completion.
@@ -146,7 +154,7 @@ pub trait Think: Send + Sync {
 mod testing {
     use super::*;
     use crate::messages::Earlier;
-    use crate::testkit::{Alone, Scripted, always};
+    use crate::testkit::{Alone, Line, Scripted, always};
 
     pub(super) use crate::testkit::{earlier, passage};
 
@@ -155,8 +163,8 @@ mod testing {
     pub(super) struct Recorder(Alone);
 
     impl Recorder {
-        pub(super) fn answering(answer: Result<Generated, ModelError>) -> Self {
-            Self(Alone::with(Scripted::default().line(always().answers(answer))))
+        pub(super) fn playing(line: Line) -> Self {
+            Self(Alone::with(Scripted::default().line(line)))
         }
 
         /// Answers with these words and citations.

@@ -77,7 +77,7 @@ fn connections(settings: &Settings) -> Result<Vec<Check>, Exit> {
     checks.push(Check::of("listen", listen(settings)));
     checks.push(Check::of("team", team(settings)));
     if roles.gateway {
-        checks.push(Check::of("provider", Ok(format!("{} answers in this process", settings.provider.name()))));
+        checks.push(Check::of("provider", Ok(format!("{} answers in this process", settings.models.provider.name()))));
     }
     let elsewhere = [("master", roles.master, &colleagues.master), ("gateway", roles.gateway, &colleagues.gateway)];
     for (name, is_here, url) in elsewhere {

@@ -84,9 +84,11 @@ impl From<StartError> for Exit {
         let code = match error {
             StartError::Team(_) | StartError::Url(_) => Code::Settings,
             StartError::Store(_) | StartError::Listen { .. } => Code::Unavailable,
-            StartError::Watchdog(_) | StartError::Thread(_) | StartError::Client(_) | StartError::Agents { .. } => {
-                Code::Internal
-            }
+            StartError::Watchdog(_)
+            | StartError::Thread(_)
+            | StartError::Client(_)
+            | StartError::Models(_)
+            | StartError::Agents { .. } => Code::Internal,
         };
         Self::new(code, error.to_string())
     }

@@ -6,14 +6,13 @@ mod evidence;
 mod language;
 mod units;
 
-use super::Provider;
-use crate::messages::{Generate, Generated, ModelError, Passage};
+use super::{Provider, Trouble, TroubleKind};
+use crate::messages::{Answer, Completion, Passage};
 use crate::text::terms::key_words;
 use evidence::Evidence;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use language::Language;
-use std::sync::Arc;
 
 /// Most sentences, and most characters of them, in an answer for `evaluate`.
 pub const EVALUATE: Limits = Limits { sentences: 6, chars: 900 };
@@ -60,7 +59,7 @@ impl Provider for Extractive {
         "extractive"
     }
 
-    fn generate<'a>(&'a self, call: &'a Generate) -> BoxFuture<'a, Result<Generated, ModelError>> {
+    fn complete<'a>(&'a self, call: &'a Completion) -> BoxFuture<'a, Result<Answer, Trouble>> {
         async move {
             let bytes: usize = call.passages.iter().map(|passage| passage.text.len()).sum();
             if bytes + call.question.len() <= INLINE_BYTES {
@@ -70,11 +69,12 @@ impl Provider for Extractive {
                 (call.capability.clone(), call.question.clone(), call.passages.clone());
             let work = tokio::task::spawn_blocking(move || answer(capability.as_str(), &question, &passages));
             match work.await {
-                Ok(generated) => Ok(generated),
+                Ok(answer) => Ok(answer),
                 // A bug of ours stays a panic: the supervisor above knows what to do with one.
                 Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
                 Err(_) => {
-                    Err(ModelError::Retryable("the process is shutting down: try again after the restart".into()))
+                    let words = "the process is shutting down: try again after the restart";
+                    Err(Trouble::new(TroubleKind::Unavailable, words))
                 }
             }
         }
@@ -82,7 +82,7 @@ impl Provider for Extractive {
     }
 }
 
-fn answer(capability: &str, question: &str, passages: &[Passage]) -> Generated {
+fn answer(capability: &str, question: &str, passages: &[Passage]) -> Answer {
     let language = Language::of_question(question);
     if passages.is_empty() {
         let text = if capability == "analyze" {
@@ -90,15 +90,15 @@ fn answer(capability: &str, question: &str, passages: &[Passage]) -> Generated {
         } else {
             language.nothing_given()
         };
-        return generated(text, Vec::new());
+        return said(text, Vec::new());
     }
     let evidence = Evidence::read(question, passages);
     let quotes = evidence.choose(language, Limits::for_capability(capability));
     if quotes.is_empty() {
-        return generated(language.nothing_found(&key_words(question, 5)), Vec::new());
+        return said(language.nothing_found(&key_words(question, 5)), Vec::new());
     }
     let (text, cited) = compose::compose(language, &evidence, &quotes, passages);
-    generated(text, cited)
+    said(text, cited)
 }
 
 fn key_terms(question: &str) -> String {
@@ -106,14 +106,8 @@ fn key_terms(question: &str) -> String {
     if words.is_empty() { question.trim().to_owned() } else { words.join(", ") }
 }
 
-fn generated(text: String, citations: Vec<Passage>) -> Generated {
-    Generated {
-        provider: "extractive".into(),
-        model: "extractive-textrank".into(),
-        text: Arc::from(text),
-        citations,
-        usage: None,
-    }
+fn said(text: String, citations: Vec<Passage>) -> Answer {
+    Answer { citations, ..Answer::said("extractive", "extractive-textrank", text) }
 }
 
 #[cfg(test)]

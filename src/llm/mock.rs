@@ -1,9 +1,9 @@
 //! The provider `mock`: 200 bytes that depend only on capability and question, at once, or late, wrong or never where
 //! the script says so. For tests and benchmarks; nothing here looks at passages.
 
-use super::Provider;
 use super::script::{Fault, Script, ScriptError};
-use crate::messages::{Generate, Generated, ModelError, Usage};
+use super::{Provider, Trouble, TroubleKind};
+use crate::messages::{Answer, Completion, Usage};
 use crate::task::Capability;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -103,12 +103,12 @@ impl Mock {
     }
 
     /// The call's number is taken when it begins, so the script's order is the order of arrival.
-    async fn answer(&self, call: &Generate) -> Result<Generated, ModelError> {
+    async fn answer(&self, call: &Completion) -> Result<Answer, Trouble> {
         self.answer_numbered(call, self.count(&call.capability)).await
     }
 
     /// Answers the call of this number as the settings say.
-    pub(crate) async fn answer_numbered(&self, call: &Generate, number: u64) -> Result<Generated, ModelError> {
+    pub(crate) async fn answer_numbered(&self, call: &Completion, number: u64) -> Result<Answer, Trouble> {
         let latency = self.settings.script.latency(&call.capability, number).unwrap_or(self.settings.latency);
         if !latency.is_zero() {
             tokio::time::sleep(latency).await;
@@ -117,16 +117,18 @@ impl Mock {
     }
 
     /// Answers at once, or as the fault has it.
-    pub(crate) async fn carry_out(call: &Generate, number: u64, fault: Option<Fault>) -> Result<Generated, ModelError> {
+    pub(crate) async fn carry_out(call: &Completion, number: u64, fault: Option<Fault>) -> Result<Answer, Trouble> {
         let name = call.capability.as_str();
         match fault {
-            None => Ok(generated(call, &answer_text(name, &call.question))),
-            Some(Fault::Malformed) => Ok(generated(call, MALFORMED)),
-            Some(Fault::Error) => Err(ModelError::Retryable(
-                format!("the mock failed call {number} of {name}, as its script says; another try may succeed").into(),
+            None => Ok(answered(call, &answer_text(name, &call.question))),
+            Some(Fault::Malformed) => Ok(answered(call, MALFORMED)),
+            Some(Fault::Error) => Err(Trouble::new(
+                TroubleKind::Unavailable,
+                format!("the mock failed call {number} of {name}, as its script says; another try may succeed"),
             )),
-            Some(Fault::Fatal) => Err(ModelError::Fatal(
-                format!("the mock failed call {number} of {name} for good, as its script says").into(),
+            Some(Fault::Fatal) => Err(Trouble::new(
+                TroubleKind::Invalid,
+                format!("the mock failed call {number} of {name} for good, as its script says"),
             )),
             Some(Fault::Broken) => Err(broken(&answer_text(name, &call.question))),
             Some(Fault::Panic) => fall_over(name, number),
@@ -140,33 +142,30 @@ impl Provider for Mock {
         "mock"
     }
 
-    fn generate<'a>(&'a self, call: &'a Generate) -> BoxFuture<'a, Result<Generated, ModelError>> {
+    fn complete<'a>(&'a self, call: &'a Completion) -> BoxFuture<'a, Result<Answer, Trouble>> {
         self.answer(call).boxed()
     }
 }
 
 #[expect(clippy::panic, reason = "the script asks for a panic, to test what catches it")]
-fn fall_over(capability: &str, call: u64) -> Result<Generated, ModelError> {
+fn fall_over(capability: &str, call: u64) -> Result<Answer, Trouble> {
     panic!("the mock panicked in call {call} of {capability}, as its script says");
 }
 
 /// What a client sees of a stream that ends early: some bytes, and no end.
-fn broken(text: &str) -> ModelError {
+fn broken(text: &str) -> Trouble {
     let part = text.get(..BREAK_BYTES).unwrap_or_default();
-    ModelError::Retryable(format!("the answer broke off after {BREAK_BYTES} bytes: \"{part}\"").into())
+    Trouble::new(TroubleKind::Broken, format!("the answer broke off after {BREAK_BYTES} bytes: \"{part}\""))
 }
 
-fn generated(call: &Generate, text: &str) -> Generated {
-    let input_bytes = call.system_prompt.len() + call.user_prompt.len();
-    Generated {
-        provider: NAME.clone(),
-        model: MODEL.clone(),
-        text: text.into(),
-        citations: Vec::new(),
+fn answered(call: &Completion, text: &str) -> Answer {
+    let input_bytes = call.system_prompt().len() + call.user_prompt().len();
+    Answer {
         usage: Some(Usage {
             input_tokens: (input_bytes as u64).div_ceil(BYTES_PER_TOKEN),
             output_tokens: (text.len() as u64).div_ceil(BYTES_PER_TOKEN),
         }),
+        ..Answer::said(NAME.clone(), MODEL.clone(), text)
     }
 }
 
@@ -211,11 +210,11 @@ mod tests {
 
     #[tokio::test]
     async fn answers_are_200_bytes_and_depend_only_on_capability_and_question() {
-        let answer = mock("").generate(&call("evaluate", "why?", &[])).await.unwrap();
+        let answer = mock("").complete(&call("evaluate", "why?", &[])).await.unwrap();
         assert_eq!(answer.text.len(), ANSWER_BYTES);
-        assert_eq!(answer, mock("").generate(&call("evaluate", "why?", &[])).await.unwrap());
+        assert_eq!(answer, mock("").complete(&call("evaluate", "why?", &[])).await.unwrap());
         for (capability, question) in [("evaluate", "how?"), ("analyze", "why?"), (&"長".repeat(90), "why?")] {
-            let other = mock("").generate(&call(capability, question, &[])).await.unwrap();
+            let other = mock("").complete(&call(capability, question, &[])).await.unwrap();
             assert_eq!(other.text.len(), ANSWER_BYTES);
             assert_ne!(other.text, answer.text);
         }
@@ -227,25 +226,27 @@ mod tests {
         let evaluate = call("evaluate", "why?", &[]);
         let mut outcomes = Vec::new();
         for _ in 0..7 {
-            outcomes.push(mock.generate(&evaluate).await);
+            outcomes.push(mock.complete(&evaluate).await);
         }
         assert!(outcomes[0].is_ok());
-        assert!(matches!(&outcomes[1], Err(ModelError::Retryable(text)) if text.contains("call 2 of evaluate")));
-        assert!(matches!(&outcomes[2], Err(ModelError::Fatal(_))));
+        assert!(
+            matches!(&outcomes[1], Err(trouble) if trouble.kind == TroubleKind::Unavailable && trouble.message.contains("call 2 of evaluate"))
+        );
+        assert!(matches!(&outcomes[2], Err(trouble) if trouble.kind == TroubleKind::Invalid));
         assert!(outcomes[4].as_ref().unwrap().text.chars().all(|c| !c.is_alphanumeric()));
-        assert!(matches!(&outcomes[6], Err(ModelError::Retryable(text)) if text.contains("broke off after 97 bytes")));
+        assert!(matches!(&outcomes[6], Err(trouble) if trouble.message.contains("broke off after 97 bytes")));
         assert_eq!(mock.calls(&evaluate.capability), 7);
         let analyze = call("analyze", "why?", &[]);
-        let panicked = AssertUnwindSafe(mock.generate(&analyze)).catch_unwind().await;
+        let panicked = AssertUnwindSafe(mock.complete(&analyze)).catch_unwind().await;
         assert!(panicked.is_err(), "the panic must be a real one");
-        assert!(mock.generate(&evaluate).await.is_err(), "call 8 errors by the rule @2: the mock outlived the panic");
+        assert!(mock.complete(&evaluate).await.is_err(), "call 8 errors by the rule @2: the mock outlived the panic");
     }
 
     #[tokio::test]
     async fn a_hanging_call_ends_when_it_is_dropped() {
         let mock = mock("*:hang");
         let hanging = call("evaluate", "why?", &[]);
-        let waited = tokio::time::timeout(Duration::from_millis(20), mock.generate(&hanging)).await;
+        let waited = tokio::time::timeout(Duration::from_millis(20), mock.complete(&hanging)).await;
         assert!(waited.is_err());
         assert_eq!(mock.calls(&hanging.capability), 1);
     }
@@ -254,11 +255,11 @@ mod tests {
     async fn latency_is_global_or_per_capability() {
         let mock = Mock::new(MockSettings::from_text("1h", "analyze:latency=20ms,finalize:latency=0s").unwrap());
         let begun = Instant::now();
-        mock.generate(&call("analyze", "why?", &[])).await.unwrap();
+        mock.complete(&call("analyze", "why?", &[])).await.unwrap();
         assert!(begun.elapsed() >= Duration::from_millis(20));
-        mock.generate(&call("finalize", "why?", &[])).await.unwrap();
+        mock.complete(&call("finalize", "why?", &[])).await.unwrap();
         let slow = call("evaluate", "why?", &[]);
-        assert!(tokio::time::timeout(Duration::from_millis(20), mock.generate(&slow)).await.is_err());
+        assert!(tokio::time::timeout(Duration::from_millis(20), mock.complete(&slow)).await.is_err());
     }
 
     #[tokio::test]
@@ -267,7 +268,7 @@ mod tests {
         let calls = (0..100).map(|_| {
             let mock = mock.clone();
             #[expect(clippy::disallowed_methods, reason = "a test of concurrent callers")]
-            tokio::spawn(async move { mock.generate(&call("evaluate", "why?", &[])).await.is_err() })
+            tokio::spawn(async move { mock.complete(&call("evaluate", "why?", &[])).await.is_err() })
         });
         let failed = futures_util::future::join_all(calls).await;
         assert_eq!(failed.into_iter().filter(|failed| *failed.as_ref().unwrap()).count(), 10);

@@ -1,31 +1,93 @@
 //! The models: one file per provider, behind one trait. The gateway actor calls them and knows nothing of how they
 //! answer.
 
+mod admission;
+mod breaker;
 mod extractive;
+mod gemini;
 mod mock;
+mod models;
+mod openai;
+mod retry;
+mod route;
 mod script;
+mod setup;
 mod textrank;
+mod trouble;
+mod web;
 
+pub use breaker::Condition;
 pub use extractive::Extractive;
+pub use gemini::{Gemini, GeminiSettings};
 pub use mock::{ANSWER_BYTES as MOCK_ANSWER_BYTES, Mock, MockSettings, MockSettingsError};
+pub use models::{Line, Models, PlaceCondition};
+pub use openai::{OpenAi, OpenAiSettings, Quirks, UnknownQuirk};
+pub use retry::RetryPolicy;
+pub use route::{Place, Route};
 pub use script::{Fault, Script, ScriptError};
+pub use setup::{Keys, KeysError, ModelSettings};
+pub use trouble::{Again, Mark, Trouble, TroubleKind};
 
-use crate::messages::{Generate, Generated, ModelError};
+use crate::messages::{Answer, Completion, Embedded, Embedding, Piece};
+use crate::secret::Secret;
 use futures_util::future::BoxFuture;
+use futures_util::stream::{self, BoxStream, StreamExt as _};
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
 
-/// A source of completions. The future is dropped when the caller no longer wants the answer, and must then stop.
+/// An answer as it comes; after an error nothing more does, and the last piece is [`Piece::End`].
+pub type Pieces = BoxStream<'static, Result<Piece, Trouble>>;
+
+/// A source of answers. Its futures and streams are dropped when nobody wants the answer any more, and must then stop.
 pub trait Provider: Send + Sync + 'static {
     /// Its name in settings and answers.
     fn name(&self) -> &'static str;
 
-    /// One completion.
+    /// One answer, whole.
     ///
     /// # Errors
-    /// [`ModelError`], which says whether another try may help.
-    fn generate<'a>(&'a self, call: &'a Generate) -> BoxFuture<'a, Result<Generated, ModelError>>;
+    /// [`Trouble`], which says whether another try may help.
+    fn complete<'a>(&'a self, completion: &'a Completion) -> BoxFuture<'a, Result<Answer, Trouble>>;
+
+    /// One answer, as it comes. One that cannot say it in pieces says it in one.
+    ///
+    /// # Errors
+    /// As [`complete`](Self::complete); the stream's items have their own.
+    fn stream<'a>(&'a self, completion: &'a Completion) -> BoxFuture<'a, Result<Pieces, Trouble>> {
+        Box::pin(async move {
+            let answer = self.complete(completion).await?;
+            Ok(stream::iter(in_pieces(answer).into_iter().map(Ok)).boxed())
+        })
+    }
+
+    /// Vectors for texts.
+    ///
+    /// # Errors
+    /// As [`complete`](Self::complete); [`TroubleKind::Invalid`] by one that makes none.
+    fn embed<'a>(&'a self, _: &'a Embedding) -> BoxFuture<'a, Result<Embedded, Trouble>> {
+        Box::pin(std::future::ready(Err(no_vectors(self.name()))))
+    }
+}
+
+fn no_vectors(name: &str) -> Trouble {
+    Trouble::new(
+        TroubleKind::Invalid,
+        format!("the provider {name} has no model that makes vectors: set one, or use another"),
+    )
+}
+
+/// A whole answer as its pieces.
+fn in_pieces(answer: Answer) -> Vec<Piece> {
+    let Answer { model, text, calls, finish, usage, .. } = answer;
+    let text = Some(text).filter(|text| !text.is_empty()).map(Piece::Text);
+    let calls = calls.into_iter().zip(0..).map(|(call, place)| Piece::Call {
+        place,
+        id: Some(call.id),
+        name: Some(call.name),
+        arguments: call.arguments,
+        signature: call.signature,
+    });
+    text.into_iter().chain(calls).chain([Piece::End { model, finish, usage }]).collect()
 }
 
 /// The providers that settings can name.
@@ -34,20 +96,31 @@ pub enum ProviderKind {
     /// Sentences quoted from the passages; no model.
     #[default]
     Extractive,
+    /// Google's Gemini.
+    Gemini,
+    /// Any server that speaks OpenAI's chat completions.
+    OpenAi,
     /// Scripted answers for tests and benchmarks.
     Mock,
 }
 
 impl ProviderKind {
     /// Every provider.
-    pub const ALL: [Self; 2] = [Self::Extractive, Self::Mock];
+    pub const ALL: [Self; 4] = [Self::Extractive, Self::Gemini, Self::OpenAi, Self::Mock];
 
     /// Its name in settings and answers.
     pub fn name(self) -> &'static str {
         match self {
             Self::Extractive => "extractive",
+            Self::Gemini => gemini::NAME,
+            Self::OpenAi => openai::NAME,
             Self::Mock => "mock",
         }
+    }
+
+    /// It answers from this process, without a model.
+    pub fn is_offline(self) -> bool {
+        matches!(self, Self::Extractive | Self::Mock)
     }
 }
 
@@ -74,30 +147,15 @@ impl FromStr for ProviderKind {
     }
 }
 
-/// The provider of a kind; the mock's settings matter to the mock only.
-pub fn provider(kind: ProviderKind, mock: &MockSettings) -> Arc<dyn Provider> {
-    match kind {
-        ProviderKind::Extractive => Arc::new(Extractive::new()),
-        ProviderKind::Mock => Arc::new(Mock::new(mock.clone())),
-    }
-}
-
 #[cfg(test)]
 mod testing {
-    use crate::messages::{Generate, Passage};
-    use crate::task::{CallId, Capability};
+    use crate::messages::{Completion, Passage};
+    use crate::task::Capability;
 
-    /// A call as an agent would make it; each passage is `(file, line, text)`.
-    pub(super) fn call(capability: &str, question: &str, passages: &[(&str, u32, &str)]) -> Generate {
-        Generate {
-            call: CallId::trusted("c-1"),
-            capability: Capability::trusted(capability),
-            system_prompt: "be brief".into(),
-            user_prompt: question.into(),
-            question: question.into(),
-            passages: passages.iter().map(|(file, line, text)| Passage::new(*file, *line, *text)).collect(),
-            provider: None,
-        }
+    /// A question as an agent would put it; each passage is `(file, line, text)`.
+    pub(super) fn call(capability: &str, question: &str, passages: &[(&str, u32, &str)]) -> Completion {
+        let passages = passages.iter().map(|(file, line, text)| Passage::new(*file, *line, *text)).collect();
+        Completion { passages, ..Completion::prompted(Capability::trusted(capability), "be brief", question) }
     }
 }
 
@@ -109,10 +167,9 @@ mod tests {
     fn providers_are_found_by_name_and_an_unknown_name_is_told_the_known_ones() {
         for kind in ProviderKind::ALL {
             assert_eq!(kind.to_string().parse(), Ok(kind));
-            assert_eq!(provider(kind, &MockSettings::default()).name(), kind.name());
         }
         assert_eq!(" Mock ".parse(), Ok(ProviderKind::Mock));
         let error = "gpt".parse::<ProviderKind>().unwrap_err().to_string();
-        assert_eq!(error, "there is no provider \"gpt\"; use one of extractive, mock");
+        assert_eq!(error, "there is no provider \"gpt\"; use one of extractive, gemini, openai, mock");
     }
 }

@@ -1,7 +1,7 @@
 //! What a gateway is asked: one completion, and how a call does.
 
-use super::{Lane, Message};
-use crate::task::{CallId, Capability, Loss};
+use super::{Answer, Completion, Lane, Message};
+use crate::task::{CallId, Loss};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use utoipa::ToSchema;
@@ -33,16 +33,8 @@ impl Passage {
 pub struct Generate {
     /// The call's name, for dropping it and asking after it.
     pub call: CallId,
-    /// For which capability, where a provider treats them differently (`mock`).
-    pub capability: Capability,
-    /// The rendered system prompt.
-    pub system_prompt: Arc<str>,
-    /// The rendered user prompt.
-    pub user_prompt: Arc<str>,
-    /// The question itself, for providers that work on evidence.
-    pub question: Arc<str>,
-    /// The evidence.
-    pub passages: Vec<Passage>,
+    /// What is asked.
+    pub completion: Completion,
     /// Which provider; the gateway's own when none.
     pub provider: Option<Arc<str>>,
 }
@@ -60,6 +52,13 @@ pub struct Generated {
     pub citations: Vec<Passage>,
     /// Tokens in and out, where the provider counts them.
     pub usage: Option<Usage>,
+}
+
+impl From<Answer> for Generated {
+    fn from(answer: Answer) -> Self {
+        let Answer { provider, model, text, citations, usage, .. } = answer;
+        Self { provider, model, text, citations, usage }
+    }
 }
 
 /// What a call used.

@@ -2,12 +2,14 @@
 //! processes by an edge, and whoever sends it cannot tell whether it does.
 
 mod agent;
+mod completion;
 mod dispatcher;
 mod gateway;
 mod master;
 mod registry;
 
 pub use agent::*;
+pub use completion::*;
 pub use dispatcher::*;
 pub use gateway::*;
 pub use master::*;

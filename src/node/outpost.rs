@@ -5,7 +5,7 @@ use super::elsewhere::Elsewhere;
 use super::listener::{self, Listening};
 use super::sign::Sign;
 use super::staff::{Neighbours, Staff};
-use super::{CLOSE_TIMEOUT, Providers, ROOT_RESTARTS, StartError, gateway_port, start_gateway, watch_turns};
+use super::{CLOSE_TIMEOUT, ROOT_RESTARTS, StartError, gateway_port, start_gateway, watch_turns};
 use crate::actors::{ActorThread, ChildDown, Directory, Place, Root, Tree, Watchdog};
 use crate::http::{Readiness, Services};
 use crate::settings::Settings;
@@ -55,7 +55,9 @@ impl Outpost {
         }
         let bound = listener::bind(settings)?;
         let elsewhere = Elsewhere::new(&tree, &settings.colleagues, thread.place())?;
-        let gateway = settings.roles.gateway.then(|| start_gateway(Providers::of(settings, None), &tree, Place::Here));
+        let models = settings.roles.gateway.then(|| settings.models.models(None)).transpose();
+        let models = models.map_err(StartError::Models)?;
+        let gateway = models.map(|models| start_gateway(Arc::new(models), &tree, Place::Here));
         let colleagues = &settings.colleagues;
         let generate = match (&gateway, &colleagues.gateway) {
             (Some(here), _) => Some(here.actor_ref()),

@@ -21,7 +21,7 @@ const fn optional(name: &'static str) -> Setting {
 }
 
 /// All of them.
-pub const SETTINGS: [Setting; 63] = [
+pub const SETTINGS: [Setting; 78] = [
     setting("listen", "127.0.0.1:8000"),
     setting("store", "sqlite:./callboard.db"),
     setting("durability", "relaxed"),
@@ -55,6 +55,21 @@ pub const SETTINGS: [Setting; 63] = [
     optional("docs"),
     optional("team"),
     setting("provider", "extractive"),
+    setting("fallback", ""),
+    setting("fallback_refused", "false"),
+    setting("openai_url", "https://api.openai.com/v1"),
+    Setting { name: "openai_key", default: Some(""), is_secret: true },
+    setting("openai_model", ""),
+    setting("openai_embedding_model", ""),
+    setting("openai_quirks", ""),
+    setting("gemini_url", "https://generativelanguage.googleapis.com"),
+    Setting { name: "gemini_key", default: Some(""), is_secret: true },
+    setting("gemini_model", "gemini-2.5-flash"),
+    setting("gemini_embedding_model", "gemini-embedding-001"),
+    setting("model_tries", "3"),
+    setting("model_silence", "2m"),
+    setting("model_concurrency", "64"),
+    setting("model_queue", "1000"),
     setting("mock_latency", "0ms"),
     setting("mock_script", ""),
     setting("task_wait", "0"),

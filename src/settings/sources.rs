@@ -4,13 +4,18 @@
 use super::names::{SETTINGS, find, nearest};
 use super::problem::{Problem, Source};
 use super::store_url::{RedisUrl, is_host};
+use crate::secret;
 use config::{Config, File, FileFormat, ValueKind};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-/// The predecessor's variables, with the settings that they stand for.
-const ALIASES: [(&str, &str); 15] = [
+/// The predecessor's variables, and those that every client of OpenAI reads, with the settings that they stand for.
+const ALIASES: [(&str, &str); 19] = [
     ("LLM_PROVIDER", "provider"),
+    ("GEMINI_API_KEY", "gemini_key"),
+    ("GEMINI_MODEL", "gemini_model"),
+    ("OPENAI_API_KEY", "openai_key"),
+    ("OPENAI_BASE_URL", "openai_url"),
     ("MASTER_MODE", "master_mode"),
     ("MASTER_URL", "master_url"),
     ("CALLBACK_URL", "callback_url"),
@@ -64,7 +69,23 @@ impl Sources {
             sources.put(name, text.clone(), Source::Flag);
         }
         sources.let_a_named_redis_be_the_store();
+        sources.find_secrets(environment);
         sources
+    }
+
+    /// Puts secrets in the place of the words that say where they stand.
+    fn find_secrets(&mut self, environment: &HashMap<String, String>) {
+        for setting in SETTINGS.iter().filter(|setting| setting.is_secret) {
+            let Some(found) = self.found.get_mut(setting.name) else { continue };
+            match secret::found(&found.text, environment) {
+                Ok(None) => {}
+                Ok(Some(value)) => found.text = value,
+                Err(error) => {
+                    let source = found.source.clone();
+                    self.wrong(Some(setting.name), source, error.to_string());
+                }
+            }
+        }
     }
 
     /// Where nobody chose a store, a Redis server that is named is the one, as it is the predecessor's.

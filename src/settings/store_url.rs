@@ -1,7 +1,8 @@
 //! How a store is named in settings: `memory:`, `sqlite:PATH` or `redis://HOST`. It only names one; the node opens it.
 //! Nothing that is shown of a name has the password that may be in it.
 
-use crate::store::{RedisOptions, Secret};
+use crate::secret::Secret;
+use crate::store::RedisOptions;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;

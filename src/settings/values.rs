@@ -1,6 +1,7 @@
 //! What the settings mean: each text becomes a value of its type within its bounds, or a problem that says what is wrong
 //! and what to write. All are looked at, so that all problems are told at once.
 
+mod models;
 mod redis;
 mod roles;
 
@@ -10,7 +11,6 @@ use super::sources::{Overrides, Sources};
 use super::store_url;
 use super::{HttpLimits, MasterMode, Roles, Settings, StoreUrl};
 use crate::http::ApiKeys;
-use crate::llm::{MockSettings, ProviderKind};
 use crate::store::{Durability, Retention};
 use crate::task::Limits;
 use std::collections::HashMap;
@@ -142,16 +142,10 @@ impl Reading {
         let crew = self.crew();
         let master_mode = self.parsed::<MasterMode>("master_mode");
         let api_keys = self.value("api_keys", keys);
-        let mock = MockSettings::from_text(self.text("mock_latency"), self.text("mock_script"));
-        let mock = mock.map_err(|error| {
-            let is_latency = matches!(error, crate::llm::MockSettingsError::Latency { .. });
-            self.wrong(if is_latency { "mock_latency" } else { "mock_script" }, error.to_string());
-            Noted
-        });
+        let models = self.models(roles.as_ref().is_ok_and(|roles| roles.gateway));
         let store = self.parsed::<StoreUrl>("store").and_then(|store| self.redis(store));
         let redis_start_wait = self.duration("redis_start_wait", Duration::ZERO);
         let durability = self.value("durability", durability);
-        let provider = self.parsed::<ProviderKind>("provider");
         let task_wait = self.value("task_wait", wait);
         let slots = self.number("slots", 1_u32);
         let limits = self.limits();
@@ -193,8 +187,7 @@ impl Reading {
             durability: durability?,
             docs,
             team,
-            provider: provider?,
-            mock: mock?,
+            models: models?,
             task_wait: task_wait?,
             api_keys: api_keys?,
             slots: slots?,

@@ -19,7 +19,7 @@ pub use clock::{Clock, SystemClock};
 pub use entry::Entry;
 pub use ledger::{Reserved, Stand};
 pub use memory::MemoryStore;
-pub use redis::{Beacon, RedisOptions, RedisStore, Secret};
+pub use redis::{Beacon, RedisOptions, RedisStore};
 pub use retention::{Removed, Retention, RetentionQuery};
 pub use search::{Filter, search};
 pub use sqlite::{Durability, Faults, SqliteOptions, SqliteStore};

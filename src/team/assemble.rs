@@ -74,7 +74,7 @@ impl Workshop<'_> {
         notes: &mut Notes<'_>,
     ) -> Result<Option<Arc<dyn Agent>>, TeamError> {
         // A benchmark or a script of faults meets the same kind of step everywhere.
-        let is_mock = spec.provider.unwrap_or(self.settings.provider) == ProviderKind::Mock;
+        let is_mock = spec.provider.unwrap_or(self.settings.models.provider) == ProviderKind::Mock;
         match &spec.kind {
             Kind::Retriever if !is_mock => self.retriever(spec, libraries, notes),
             Kind::Prompt | Kind::Retriever => Ok(prompt_agent(spec, notes)),

@@ -4,8 +4,8 @@
 use super::Scripted;
 use crate::agents::{Agent, AgentError, BoxFuture, Think, Thought};
 use crate::llm::Provider;
-use crate::messages::{Earlier, Generate, Generated, ModelError, Passage, Phase, Work};
-use crate::task::{AgentId, AttemptNo, CallId, Capability, Incarnation, Json, StepId, TaskId, TaskKey, Tenant};
+use crate::messages::{Earlier, Generated, ModelError, Passage, Phase, Work};
+use crate::task::{AgentId, AttemptNo, Capability, Incarnation, Json, StepId, TaskId, TaskKey, Tenant};
 use parking_lot::Mutex;
 use std::sync::Arc;
 
@@ -60,18 +60,11 @@ impl Think for Alone {
     fn think(&self, thought: Thought) -> BoxFuture<'_, Result<Generated, ModelError>> {
         let mut thoughts = self.thoughts.lock();
         thoughts.push(thought.clone());
-        let call = Generate {
-            call: CallId::trusted(format!("call-{}", thoughts.len())),
-            capability: self.capability.lock().clone().unwrap_or_else(|| Capability::trusted("unknown")),
-            system_prompt: thought.system_prompt,
-            user_prompt: thought.user_prompt,
-            question: thought.question,
-            passages: thought.passages,
-            provider: None,
-        };
+        let capability = self.capability.lock().clone().unwrap_or_else(|| Capability::trusted("unknown"));
+        let completion = thought.completion(capability);
         Box::pin(async move {
             match &self.model {
-                Some(model) => model.generate(&call).await,
+                Some(model) => Ok(model.complete(&completion).await?.into()),
                 None => Err(ModelError::Fatal("no model was expected to be called".into())),
             }
         })

@@ -2,9 +2,9 @@
 //! which a step itself is to fail; what a script does not mention is answered as by the provider `mock`.
 
 use crate::agents::{Agent, AgentError, BoxFuture, Output, Think};
-use crate::llm::{Fault, Mock, MockSettings, Provider};
-use crate::messages::{Generate, Generated, ModelError, Passage, Usage, Work};
-use crate::task::{CallId, Capability, Json};
+use crate::llm::{Fault, Mock, MockSettings, Provider, Trouble};
+use crate::messages::{Answer, Completion, Passage, Usage, Work};
+use crate::task::{Capability, Json};
 use parking_lot::Mutex;
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ pub struct Scripted(Arc<Inner>);
 
 struct Inner {
     lines: Mutex<Vec<Line>>,
-    asked: Mutex<Vec<Generate>>,
+    asked: Mutex<Vec<Completion>>,
     mock: Mock,
     /// One permit for each call that may go on.
     released: Semaphore,
@@ -53,7 +53,7 @@ pub struct Line {
 enum Act {
     /// What `mock` would say.
     Mock,
-    Answer(Box<Result<Generated, ModelError>>),
+    Answer(Box<Result<Answer, Trouble>>),
     Fault(Fault),
 }
 
@@ -87,8 +87,7 @@ impl Cue {
 
     /// The answer is this.
     pub fn says(self, text: &str) -> Line {
-        let (provider, model) = ("scripted".into(), "scripted-1".into());
-        self.answers(Ok(Generated { provider, model, text: text.into(), citations: Vec::new(), usage: None }))
+        self.answers(Ok(Answer::said("scripted", "scripted-1", text)))
     }
 
     /// The call fails, and may be tried again.
@@ -112,7 +111,7 @@ impl Cue {
     }
 
     /// The answer or the error is exactly this.
-    pub fn answers(self, answer: Result<Generated, ModelError>) -> Line {
+    pub fn answers(self, answer: Result<Answer, Trouble>) -> Line {
         self.does(Act::Answer(Box::new(answer)))
     }
 
@@ -120,7 +119,7 @@ impl Cue {
         Line { cue: self, latency: None, waits: false, act }
     }
 
-    fn fits(&self, call: &Generate, number: u64) -> bool {
+    fn fits(&self, call: &Completion, number: u64) -> bool {
         let is_its_number = match self.number {
             Number::Any => true,
             Number::Only(only) => number == only,
@@ -143,9 +142,9 @@ impl Line {
     /// The passages that the answer cites.
     pub fn citing(mut self, passages: Vec<Passage>) -> Self {
         if let Act::Answer(answer) = &mut self.act
-            && let Ok(generated) = answer.as_mut()
+            && let Ok(answer) = answer.as_mut()
         {
-            generated.citations = passages;
+            answer.citations = passages;
         }
         self
     }
@@ -153,9 +152,9 @@ impl Line {
     /// What the answer costs.
     pub fn costing(mut self, usage: Usage) -> Self {
         if let Act::Answer(answer) = &mut self.act
-            && let Ok(generated) = answer.as_mut()
+            && let Ok(answer) = answer.as_mut()
         {
-            generated.usage = Some(usage);
+            answer.usage = Some(usage);
         }
         self
     }
@@ -185,16 +184,16 @@ impl Scripted {
     }
 
     /// All that it was asked, in order.
-    pub fn asked(&self) -> Vec<Generate> {
+    pub fn asked(&self) -> Vec<Completion> {
         self.0.asked.lock().clone()
     }
 
     /// What it was asked for one capability, in order.
-    pub fn asked_to(&self, capability: &str) -> Vec<Generate> {
+    pub fn asked_to(&self, capability: &str) -> Vec<Completion> {
         self.asked().into_iter().filter(|call| call.capability.as_str() == capability).collect()
     }
 
-    async fn play(&self, call: &Generate) -> Result<Generated, ModelError> {
+    async fn play(&self, call: &Completion) -> Result<Answer, Trouble> {
         let number = self.0.mock.count(&call.capability);
         self.0.asked.lock().push(call.clone());
         let line = self.0.lines.lock().iter().find(|line| line.cue.fits(call, number)).cloned();
@@ -226,7 +225,7 @@ impl Provider for Scripted {
         "scripted"
     }
 
-    fn generate<'a>(&'a self, call: &'a Generate) -> BoxFuture<'a, Result<Generated, ModelError>> {
+    fn complete<'a>(&'a self, call: &'a Completion) -> BoxFuture<'a, Result<Answer, Trouble>> {
         Box::pin(self.play(call))
     }
 }
@@ -235,16 +234,9 @@ impl Provider for Scripted {
 impl Agent for Scripted {
     fn perform<'a>(&'a self, work: &'a Work, _: &'a dyn Think) -> BoxFuture<'a, Result<Json, AgentError>> {
         Box::pin(async move {
-            let call = Generate {
-                call: CallId::trusted(format!("{}-{}", work.step, work.attempt)),
-                capability: work.capability.clone(),
-                system_prompt: "".into(),
-                user_prompt: work.objective.clone(),
-                question: work.objective.clone(),
-                passages: Vec::new(),
-                provider: None,
-            };
-            let generated = self.play(&call).await.map_err(|error| AgentError::of_model(work, error))?;
+            let call = Completion::prompted(work.capability.clone(), "", work.objective.clone());
+            let answer = self.play(&call).await.map_err(|trouble| AgentError::of_model(work, trouble.into()))?;
+            let generated = answer.into();
             Output::of(work, "scripted").answered(&generated).citations(&generated.citations).json()
         })
     }
@@ -253,19 +245,12 @@ impl Agent for Scripted {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::llm::TroubleKind;
     use futures_util::FutureExt as _;
     use std::panic::AssertUnwindSafe;
 
-    fn call(capability: &str, question: &str) -> Generate {
-        Generate {
-            call: CallId::trusted("c-1"),
-            capability: Capability::trusted(capability),
-            system_prompt: "".into(),
-            user_prompt: question.into(),
-            question: question.into(),
-            passages: Vec::new(),
-            provider: None,
-        }
+    fn call(capability: &str, question: &str) -> Completion {
+        Completion::prompted(Capability::trusted(capability), "", question)
     }
 
     #[tokio::test]
@@ -274,11 +259,11 @@ mod tests {
             .line(when("a").asked("why").says("because"))
             .line(when("a").nth(2).fails())
             .line(always().every(3).panics());
-        let say = async |capability: &str, question: &str| model.generate(&call(capability, question)).await;
+        let say = async |capability: &str, question: &str| model.complete(&call(capability, question)).await;
         assert_eq!(&*say("a", "but why?").await.unwrap().text, "because");
-        assert!(matches!(say("a", "how?").await, Err(ModelError::Retryable(_))));
+        assert!(matches!(say("a", "how?").await, Err(trouble) if trouble.kind == TroubleKind::Unavailable));
         let third = call("a", "how?");
-        assert!(AssertUnwindSafe(model.generate(&third)).catch_unwind().await.is_err());
+        assert!(AssertUnwindSafe(model.complete(&third)).catch_unwind().await.is_err());
         assert_eq!(&*say("b", "how?").await.unwrap().provider, "mock");
         let asked: Vec<_> = model.asked().iter().map(|call| call.question.to_string()).collect();
         assert_eq!(
@@ -293,10 +278,10 @@ mod tests {
         let model =
             Scripted::default().line(when("a").says("late").after(Duration::from_secs(5))).line(always().waits());
         let before = tokio::time::Instant::now();
-        model.generate(&call("a", "?")).await.unwrap();
+        model.complete(&call("a", "?")).await.unwrap();
         assert!(before.elapsed() >= Duration::from_secs(5));
         let waiting = call("b", "?");
-        let mut waiting = model.generate(&waiting);
+        let mut waiting = model.complete(&waiting);
         assert!(waiting.as_mut().now_or_never().is_none());
         model.release(1);
         assert!(waiting.await.is_ok());
@@ -305,7 +290,7 @@ mod tests {
     #[tokio::test]
     async fn a_script_of_the_settings_is_played_as_the_mock_plays_it() {
         let model = Scripted::script("a:fatal@2");
-        assert!(model.generate(&call("a", "?")).await.is_ok());
-        assert!(matches!(model.generate(&call("a", "?")).await, Err(ModelError::Fatal(_))));
+        assert!(model.complete(&call("a", "?")).await.is_ok());
+        assert!(matches!(model.complete(&call("a", "?")).await, Err(trouble) if trouble.kind == TroubleKind::Invalid));
     }
 }

@@ -55,6 +55,7 @@ pages! {
     the_configuration_works: "docs/configuration.md",
     distributed_works: "docs/distributed.md",
     documents_work: "docs/documents.md",
+    models_work: "docs/models.md",
     operations_work: "docs/operations.md",
     parity_works: "docs/parity.md",
     performance_works: "docs/performance.md",

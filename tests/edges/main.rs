@@ -13,9 +13,9 @@ use callboard::http::{
     ResultEdge, ResultPort, Server, ServerOptions, Services, Site, SiteOptions, WorkEdge, WorkPort,
 };
 use callboard::messages::{
-    CallAge, CallContext, CallError, CallStatus, Declaration, Deregister, DropAttempt, DropCall, Generate, Generated,
-    MasterError, Message, ModelError, Passage, Perform, Receipt, Register, RegistryError, StepOutcome, StepResult,
-    Usage, Work, WorkReply,
+    CallAge, CallContext, CallError, CallStatus, Completion, Declaration, Deregister, DropAttempt, DropCall, Generate,
+    Generated, MasterError, Message, ModelError, Passage, Perform, Receipt, Register, RegistryError, StepOutcome,
+    StepResult, Usage, Work, WorkReply,
 };
 use callboard::store::{MemoryStore, SystemClock};
 use callboard::task::{
@@ -172,11 +172,10 @@ fn work() -> Work {
 fn question() -> Generate {
     Generate {
         call: CallId::trusted("life:7"),
-        capability: Capability::trusted("evaluate"),
-        system_prompt: "be brief".into(),
-        user_prompt: "why?".into(),
-        question: "why?".into(),
-        passages: vec![Passage { heading: Some("One > Two".into()), ..Passage::new("a.md", 7, "words") }],
+        completion: Completion {
+            passages: vec![Passage { heading: Some("One > Two".into()), ..Passage::new("a.md", 7, "words") }],
+            ..Completion::prompted(Capability::trusted("evaluate"), "be brief", "why?")
+        },
         provider: Some("mock".into()),
     }
 }

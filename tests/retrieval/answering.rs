@@ -4,8 +4,8 @@
 use crate::set::{Language, Question, Quotes, bare};
 use callboard::agents::{Agent, PromptAgent, Retriever, Think, Thought};
 use callboard::llm::{Extractive, Provider};
-use callboard::messages::{Earlier, Generate, Generated, ModelError, Passage, Phase, Work};
-use callboard::task::{AgentId, AttemptNo, CallId, Capability, Incarnation, Json, StepId, TaskId, TaskKey, Tenant};
+use callboard::messages::{Earlier, Generated, ModelError, Passage, Phase, Work};
+use callboard::task::{AgentId, AttemptNo, Capability, Incarnation, Json, StepId, TaskId, TaskKey, Tenant};
 use futures_util::future::BoxFuture;
 use std::collections::HashSet;
 
@@ -39,16 +39,8 @@ struct Direct {
 
 impl Think for Direct {
     fn think(&self, thought: Thought) -> BoxFuture<'_, Result<Generated, ModelError>> {
-        let call = Generate {
-            call: CallId::trusted("judged"),
-            capability: self.capability.clone(),
-            system_prompt: thought.system_prompt,
-            user_prompt: thought.user_prompt,
-            question: thought.question,
-            passages: thought.passages,
-            provider: None,
-        };
-        Box::pin(async move { self.provider.generate(&call).await })
+        let completion = thought.completion(self.capability.clone());
+        Box::pin(async move { Ok(self.provider.complete(&completion).await?.into()) })
     }
 
     fn progress(&self, _: Phase) {}

@@ -1,8 +1,9 @@
 //! What the checks have in hand: a store with a clock of theirs, and short ways to make commits.
 
 use crate::redis_server::{Certificate, Redis, Wanted};
+use callboard::secret::Secret;
 use callboard::store::{
-    Commit, Committed, Durability, MemoryStore, RedisOptions, RedisStore, Secret, SqliteOptions, SqliteStore, Store,
+    Commit, Committed, Durability, MemoryStore, RedisOptions, RedisStore, SqliteOptions, SqliteStore, Store,
     SubmissionRecord,
 };
 use callboard::task::{

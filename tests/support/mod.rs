@@ -4,6 +4,7 @@
 
 pub mod clock;
 pub mod hands;
+pub mod model_server;
 pub mod ports;
 pub mod redis;
 pub mod split;

@@ -132,11 +132,7 @@ impl GatewayThink {
         self.progress.moved(Phase::Model, Some(call.clone()));
         let message = Generate {
             call,
-            capability: self.capability.clone(),
-            system_prompt: thought.system_prompt.clone(),
-            user_prompt: thought.user_prompt.clone(),
-            question: thought.question.clone(),
-            passages: thought.passages.clone(),
+            completion: thought.clone().completion(self.capability.clone()),
             provider: self.provider.clone(),
         };
         // The deadline of the message that brought the work was for accepting it.

@@ -3,10 +3,10 @@
 use super::super::testing::{Recorder, earlier, output_of, passage, work};
 use super::super::{Corpus, Retriever};
 use super::*;
-use crate::llm::{MockSettings, ProviderKind, provider};
-use crate::messages::{Earlier, ModelError, Usage};
+use crate::llm::{Extractive, Mock, Provider, Trouble, TroubleKind};
+use crate::messages::{Answer, Earlier, Usage};
 use crate::task::StepId;
-use crate::testkit::Alone;
+use crate::testkit::{Alone, always};
 use serde_json::{Value, json};
 
 fn agent() -> PromptAgent {
@@ -70,16 +70,11 @@ async fn every_capability_has_prompts_of_its_own_or_the_general_ones() {
 
 #[tokio::test]
 async fn the_output_has_the_predecessors_keys_and_references_only() {
-    let answer = Generated {
-        provider: "scripted".into(),
-        model: "scripted-1".into(),
-        text: " Stateless [2]. ".into(),
-        citations: vec![],
-        usage: Some(Usage { input_tokens: 7, output_tokens: 3 }),
-    };
+    let usage = Some(Usage { input_tokens: 7, output_tokens: 3 });
+    let answer = Answer { usage, ..Answer::said("scripted", "scripted-1", " Stateless [2]. ") };
     let analysis = earlier("analyze", json!({"text": "x"}));
     let work = work("evaluate", "What are masters?", vec![analysis, found()]);
-    let output = agent().perform(&work, &Recorder::answering(Ok(answer))).await.unwrap();
+    let output = agent().perform(&work, &Recorder::playing(always().answers(Ok(answer)))).await.unwrap();
     assert_eq!(
         output_of(&output),
         json!({
@@ -111,10 +106,10 @@ async fn a_useless_answer_and_a_models_error_say_whether_to_try_again() {
         assert!(matches!(&error, AgentError::Retryable(_)));
         assert!(error.to_string().starts_with("evaluate: scripted answered without a single word"), "{error}");
     }
-    let retryable = Recorder::answering(Err(ModelError::Retryable("busy".into())));
+    let retryable = Recorder::playing(always().answers(Err(Trouble::new(TroubleKind::Unavailable, "busy"))));
     let error = agent().perform(&work, &retryable).await.unwrap_err();
     assert!(matches!(&error, AgentError::Retryable(failure) if failure.message.as_ref() == "evaluate: busy"));
-    let fatal = Recorder::answering(Err(ModelError::Fatal("no key".into())));
+    let fatal = Recorder::playing(always().answers(Err(Trouble::new(TroubleKind::Unauthorized, "no key"))));
     assert!(matches!(agent().perform(&work, &fatal).await.unwrap_err(), AgentError::Fatal(_)));
 }
 
@@ -142,9 +137,9 @@ async fn broken_templates_are_refused_and_gaps_are_fatal() {
 }
 
 /// Runs the four stages as a master would, over these documents.
-async fn run(kind: ProviderKind, documents: crate::agents::EmbeddedDocuments, question: &str) -> Vec<Value> {
+async fn run(model: impl Provider, documents: crate::agents::EmbeddedDocuments, question: &str) -> Vec<Value> {
     let (thinker, retriever) = (agent(), Retriever::new(Corpus::embedded(documents)));
-    let port = Alone::thinking_with(provider(kind, &MockSettings::default()));
+    let port = Alone::thinking_with(std::sync::Arc::new(model));
     let mut earlier = Vec::new();
     for capability in ["analyze", "retrieve", "evaluate", "finalize"] {
         let work = work(capability, question, earlier.clone());
@@ -171,8 +166,7 @@ async fn four_stages_answer_from_the_documents_and_stay_small() {
     let question = "How long does the lease of a worker run, what renews it, and what becomes of the attempt when the \
                     worker dies or is slow? Please say also what happens to leases when a master dies, in short words.";
     assert!(question.len() >= 190);
-    let outputs =
-        run(ProviderKind::Extractive, &[("leases.md", MANUAL), ("other.md", "Nothing to see.")], question).await;
+    let outputs = run(Extractive::new(), &[("leases.md", MANUAL), ("other.md", "Nothing to see.")], question).await;
     assert!(outputs[3]["text"].as_str().unwrap().contains("[1]"), "{}", outputs[3]["text"]);
     assert_eq!(outputs[3]["citations"][0]["file"], "leases.md");
     assert!(outputs[1]["passages"].as_array().unwrap().len() >= 3);
@@ -193,7 +187,7 @@ async fn however_much_matches_the_answer_stays_small() {
     let documents: crate::agents::EmbeddedDocuments = vec![("leases.md", &*text.leak())].leak();
     let question =
         "When does the lease of a worker end? Which lease ends, and whose worker was it of when the lease ended? ";
-    let outputs = run(ProviderKind::Extractive, documents, &question.repeat(2)).await;
+    let outputs = run(Extractive::new(), documents, &question.repeat(2)).await;
     assert!(outputs[1]["passages"].as_array().unwrap().len() >= 3);
     assert!(outputs[2]["citations"].as_array().unwrap().len() >= 2, "{}", outputs[2]);
     assert!(answer_bytes(&outputs) < 8 * 1024, "{} bytes", answer_bytes(&outputs));
@@ -201,7 +195,7 @@ async fn however_much_matches_the_answer_stays_small() {
 
 #[tokio::test]
 async fn without_an_answer_in_the_documents_the_last_stage_says_so() {
-    let outputs = run(ProviderKind::Extractive, &[("leases.md", MANUAL)], "Who painted the Mona Lisa?").await;
+    let outputs = run(Extractive::new(), &[("leases.md", MANUAL)], "Who painted the Mona Lisa?").await;
     assert!(outputs[1]["text"].as_str().unwrap().contains("no passage matches"));
     assert!(outputs[3]["text"].as_str().unwrap().contains("nothing to quote"));
     assert!(outputs.iter().all(|output| output.get("citations").is_none()));
@@ -209,7 +203,7 @@ async fn without_an_answer_in_the_documents_the_last_stage_says_so() {
 
 #[tokio::test]
 async fn the_mock_goes_through_all_stages() {
-    let outputs = run(ProviderKind::Mock, &[("leases.md", MANUAL)], "How long does a lease run?").await;
+    let outputs = run(Mock::default(), &[("leases.md", MANUAL)], "How long does a lease run?").await;
     assert_eq!(outputs[3]["text"].as_str().unwrap().len(), crate::llm::MOCK_ANSWER_BYTES);
     assert!(!outputs[1]["passages"].as_array().unwrap().is_empty());
 }

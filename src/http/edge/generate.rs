@@ -9,7 +9,8 @@ use crate::http::error::ApiError;
 use crate::http::request::{escaped, header, json};
 use crate::http::{Site, resource};
 use crate::messages::{
-    CallAge, CallContext, CallError, CallStatus, DropCall, Edge, Generate, Generated, ModelError, Passage, Usage,
+    CallAge, CallContext, CallError, CallStatus, Completion, DropCall, Edge, Generate, Generated, ModelError, Passage,
+    Usage,
 };
 use crate::task::{CallId, Capability, ErrorCode, Json, Loss};
 use actix_web::http::StatusCode;
@@ -107,15 +108,15 @@ impl Edge<Generate> for GenerateEdge {
         message: Generate,
         context: CallContext,
     ) -> BoxFuture<'static, Result<Result<Generated, ModelError>, CallError>> {
-        let id = message.call.clone();
+        let Generate { call: id, completion, provider } = message;
         let body = WireRequest {
-            system_prompt: message.system_prompt,
-            user_prompt: message.user_prompt,
-            provider: message.provider,
+            system_prompt: completion.system_prompt(),
+            user_prompt: completion.user_prompt(),
+            provider,
             metadata: Some(WireEvidence {
-                question: Some(message.question),
-                passages: message.passages,
-                capability: Some(message.capability.to_string()),
+                question: Some(completion.question),
+                passages: completion.passages,
+                capability: Some(completion.capability.to_string()),
             }),
         };
         let call = Call::new(Method::POST, "generate", &context).json(&body).map(|call| {
@@ -268,15 +269,17 @@ async fn generate(
     let named = header(&request, headers::CALL_ID.as_str()).map(|text| CallId::parse(&super::unescaped(text)));
     let call = named.transpose().map_err(|error| ApiError::invalid("Callboard-Call-Id", error.to_string()))?;
     let capability = evidence.capability.as_deref().map(Capability::parse).transpose();
+    let capability = capability
+        .map_err(|error| ApiError::invalid("metadata.capability", error.to_string()))?
+        .unwrap_or_else(|| Capability::trusted("generate"));
+    let prompted = Completion::prompted(capability, wire.system_prompt, wire.user_prompt);
     let message = Generate {
         call: call.unwrap_or_else(|| CallId::trusted(uuid::Uuid::now_v7().to_string())),
-        capability: capability
-            .map_err(|error| ApiError::invalid("metadata.capability", error.to_string()))?
-            .unwrap_or_else(|| Capability::trusted("generate")),
-        question: evidence.question.unwrap_or_else(|| wire.user_prompt.clone()),
-        passages: evidence.passages,
-        system_prompt: wire.system_prompt,
-        user_prompt: wire.user_prompt,
+        completion: Completion {
+            question: evidence.question.unwrap_or_else(|| prompted.question.clone()),
+            passages: evidence.passages,
+            ..prompted
+        },
         provider: wire.provider,
     };
     let context = context(&request);

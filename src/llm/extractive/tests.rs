@@ -11,8 +11,8 @@ const LEASES: &str =
     "A lease runs for five seconds. Each heartbeat extends the lease, e.g. by one TTL. Colours are nice.";
 const TABLE: &str = "| name | port |\n|---|---|\n| master | 8000 |\n| worker | 5000 |";
 
-async fn ask(capability: &str, question: &str, passages: &[(&str, u32, &str)]) -> Generated {
-    Extractive::new().generate(&call(capability, question, passages)).await.unwrap()
+async fn ask(capability: &str, question: &str, passages: &[(&str, u32, &str)]) -> Answer {
+    Extractive::new().complete(&call(capability, question, passages)).await.unwrap()
 }
 
 /// The quoted sentences of an answer with their numbers.

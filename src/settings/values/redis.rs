@@ -2,9 +2,10 @@
 //! They are only looked at when something names a server, for container platforms set some of these variables by themselves.
 
 use super::{Noted, Reading, choice};
+use crate::secret::Secret;
 use crate::settings::StoreUrl;
 use crate::settings::store_url::{RedisUrl, is_host};
-use crate::store::{RedisOptions, Secret};
+use crate::store::RedisOptions;
 use std::time::Duration;
 
 /// What the names of own keys may be made of, so that they are read as text everywhere.

@@ -1,6 +1,7 @@
 //! Settings from all their sources, and what is said of those that are wrong.
 
 use super::*;
+use crate::llm::ProviderKind;
 
 fn environment(entries: &[(&str, &str)]) -> HashMap<String, String> {
     entries.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
@@ -29,7 +30,7 @@ fn flags_win_over_the_environment_and_that_over_the_file() {
     let settings = load(Some(&file), &environment, &flags).unwrap();
     assert_eq!((settings.limits.max_crashes, settings.slots), (20, 8));
     assert_eq!(settings.task_wait, Duration::from_millis(2500));
-    assert_eq!(settings.provider, ProviderKind::Mock);
+    assert_eq!(settings.models.provider, ProviderKind::Mock);
 }
 
 #[test]
@@ -50,7 +51,7 @@ fn variables_of_a_container_platform_are_no_settings() {
 #[test]
 fn an_own_variable_wins_over_the_predecessors() {
     let both = environment(&[("LLM_PROVIDER", "mock"), ("CALLBOARD_PROVIDER", "extractive")]);
-    assert_eq!(load(None, &both, &Vec::new()).unwrap().provider, ProviderKind::Extractive);
+    assert_eq!(load(None, &both, &Vec::new()).unwrap().models.provider, ProviderKind::Extractive);
 }
 
 #[test]

@@ -20,7 +20,7 @@ mod told;
 mod transfer;
 
 pub use beacon::Beacon;
-pub use options::{RedisOptions, Secret};
+pub use options::RedisOptions;
 
 use super::watchers::Watchers;
 use super::{

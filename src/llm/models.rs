@@ -1,0 +1,159 @@
+//! All that a call passes, in one order: admission, then the route with its breakers, then trying again, then the provider.
+//! Providers that answer from this process are asked as they are: they have no network to fail.
+
+use super::admission::Admission;
+use super::route::{Place, Route, Served};
+use super::trouble::{Trouble, TroubleKind};
+use super::{Condition, Pieces};
+use crate::messages::{Answer, Completion, Piece};
+use futures_util::StreamExt as _;
+use futures_util::stream;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// The providers by name, each with all that stands before it.
+pub struct Models {
+    lines: BTreeMap<Arc<str>, Line>,
+    default: Arc<str>,
+}
+
+/// The way to one provider and to those that answer in its place.
+pub struct Line {
+    route: Route,
+    admission: Option<Admission>,
+}
+
+/// How a place of a route is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlaceCondition {
+    /// Which provider.
+    pub provider: &'static str,
+    /// How it is.
+    pub condition: Condition,
+}
+
+impl Line {
+    /// A provider of this process.
+    pub fn here(place: Place) -> Self {
+        Self { route: Route { tiers: vec![vec![place]], also_refused: false }, admission: None }
+    }
+
+    /// Providers elsewhere, with so many calls at once and so many more that wait.
+    pub fn elsewhere(route: Route, concurrency: usize, queue: usize) -> Self {
+        Self { route, admission: Some(Admission::new(concurrency, queue)) }
+    }
+}
+
+impl Models {
+    /// These, of which one answers calls that name none.
+    pub fn new(lines: BTreeMap<Arc<str>, Line>, default: Arc<str>) -> Self {
+        Self { lines, default }
+    }
+
+    fn line(&self, name: Option<&str>) -> Result<&Line, Trouble> {
+        let name = name.unwrap_or(&self.default);
+        self.lines.get(name).ok_or_else(|| {
+            let known: Vec<_> = self.lines.keys().map(AsRef::as_ref).collect();
+            let words = format!("there is no provider {name:?} here: use {}, or set it up", known.join(" or "));
+            Trouble::new(TroubleKind::Invalid, words)
+        })
+    }
+
+    /// One answer.
+    ///
+    /// # Errors
+    /// [`Trouble`], of whoever was asked last.
+    pub async fn complete(
+        &self,
+        completion: &Completion,
+        provider: Option<&str>,
+        until: Instant,
+    ) -> Result<Answer, Trouble> {
+        let line = self.line(provider)?;
+        let _seat = match &line.admission {
+            Some(admission) => Some(admission.enter(until).await?),
+            None => None,
+        };
+        let served = line.route.serve(until, |place, is_first| {
+            let completion = for_place(completion, is_first);
+            Box::pin(async move { place.provider.complete(&completion).await })
+        });
+        told(served.await)
+    }
+
+    /// An answer as it comes. Another place may answer until the first word is there, and never after it.
+    ///
+    /// # Errors
+    /// [`Trouble`] before the first word; what goes wrong later is the stream's last item ([`TroubleKind::Broken`]).
+    pub async fn stream(
+        self: Arc<Self>,
+        completion: &Completion,
+        provider: Option<&str>,
+        until: Instant,
+    ) -> Result<Pieces, Trouble> {
+        let line = self.line(provider)?;
+        let seat = match &line.admission {
+            Some(admission) => Some(admission.enter(until).await?),
+            None => None,
+        };
+        let served = line.route.serve(until, |place, is_first| {
+            let completion = for_place(completion, is_first);
+            Box::pin(async move {
+                let pieces = place.provider.stream(&completion).await?;
+                Ok((opened(pieces).await?, place.breaker.clone()))
+            })
+        });
+        let ((first, rest), breaker) = told(served.await)?;
+        let rest = rest.map(move |piece| {
+            // Only the seat's being held until the stream ends matters.
+            let _ = &seat;
+            piece.map_err(|trouble| {
+                let broken = Trouble { kind: TroubleKind::Broken, ..trouble };
+                breaker.failed(&broken, Instant::now());
+                broken
+            })
+        });
+        Ok(stream::iter(first.into_iter().map(Ok)).chain(rest).boxed())
+    }
+
+    /// How each place is, by the name of the provider that it answers for.
+    pub fn conditions(&self) -> Vec<(Arc<str>, Vec<PlaceCondition>)> {
+        let condition =
+            |place: &Place| PlaceCondition { provider: place.provider.name(), condition: place.condition() };
+        let line = |(name, line): (&Arc<str>, &Line)| (name.clone(), line.route.places().map(condition).collect());
+        self.lines.iter().map(line).collect()
+    }
+}
+
+/// A model's name means something to the provider only that was asked for it.
+fn for_place(completion: &Completion, is_first: bool) -> Cow<'_, Completion> {
+    if is_first || completion.model.is_none() {
+        Cow::Borrowed(completion)
+    } else {
+        Cow::Owned(Completion { model: None, ..completion.clone() })
+    }
+}
+
+/// Waits for the first word; gives what came until then, and the rest.
+async fn opened(mut pieces: Pieces) -> Result<(Vec<Piece>, Pieces), Trouble> {
+    let mut first = Vec::new();
+    while let Some(piece) = pieces.next().await {
+        let piece = piece?;
+        let is_enough = piece.is_content() || matches!(piece, Piece::End { .. });
+        first.push(piece);
+        if is_enough {
+            return Ok((first, pieces));
+        }
+    }
+    Err(Trouble::new(TroubleKind::Unavailable, "the provider's stream ended before it began"))
+}
+
+fn told<T>(served: Served<T>) -> Result<T, Trouble> {
+    let Served { outcome, retries, fallbacks } = served;
+    if retries + fallbacks > 0 {
+        tracing::debug!(retries, fallbacks, is_answered = outcome.is_ok(), "a model call took more than one try");
+    }
+    outcome
+}
