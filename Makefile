@@ -16,8 +16,8 @@ setup: ## Install what building and testing need
 documents: ## Fetch the documents of the judged questions into ~/.cache/callboard
 	@scripts/corpus.sh
 
-python: ## Make the environment of the AG2 example in ~/.cache/callboard
-	@scripts/ag2.sh >/dev/null
+python: ## Make the environments of the AG2 example and of the OpenAI client in ~/.cache/callboard
+	@scripts/python.sh >/dev/null && scripts/python.sh tests/openai_clients/requirements.txt >/dev/null
 
 build: setup ## Build the program into target/release
 	cargo build --release --locked

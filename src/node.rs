@@ -23,8 +23,8 @@ use crate::actors::{
     WatchdogOptions, supervise,
 };
 use crate::http::{
-    Api, ApiOptions, Bound, DispatchPort, GatewayPort, InvalidUrl, Keys, Readiness, RegisterPort, ResultPort, Services,
-    TeamView, WorkPort,
+    Api, ApiOptions, Bound, ChatPort, DispatchPort, GatewayPort, InvalidUrl, Keys, Readiness, RegisterPort, ResultPort,
+    Services, TeamView, WorkPort,
 };
 use crate::llm::{Models, Provider};
 use crate::messages::{Cancel, Submit};
@@ -201,6 +201,7 @@ impl Callboard {
 
         let place = thread.as_ref().map_or(Place::Here, ActorThread::place);
         let elsewhere = Elsewhere::new(&tree, &settings.colleagues, place.clone())?;
+        let names = models.as_ref().map(Models::names).unwrap_or_default();
         let gateway = models.map(|models| start_gateway(Arc::new(models), &tree, place.clone()));
         let far_gateway = match (&gateway, &settings.colleagues.gateway) {
             (None, Some(url)) => Some(elsewhere.gateway(url, settings.colleagues.gateway_timeout)?),
@@ -272,6 +273,7 @@ impl Callboard {
                 dispatch: Some(Arc::new(DispatchPort { master: master.actor_ref(), store: store.clone() })),
                 worker: staff.port(settings),
                 gateway: gateway.as_ref().map(gateway_port),
+                chat: gateway.as_ref().map(|gateway| chat_port(gateway, names)),
                 site,
             };
             listener::serve(settings, &tree, bound, services)
@@ -428,6 +430,10 @@ fn register_port(settings: &Settings, registry: &Address<Registry>, keys: Keys) 
 /// What takes model calls from elsewhere.
 fn gateway_port(gateway: &Address<Gateway>) -> Arc<GatewayPort> {
     Arc::new(GatewayPort { generate: gateway.actor_ref(), status: gateway.actor_ref(), drop_call: gateway.actor_ref() })
+}
+
+fn chat_port(gateway: &Address<Gateway>, providers: Vec<Arc<str>>) -> Arc<ChatPort> {
+    Arc::new(ChatPort { chat: gateway.actor_ref(), stream: gateway.actor_ref(), embed: gateway.actor_ref(), providers })
 }
 
 fn watch_turns(settings: &Settings, tree: &Tree) -> std::io::Result<Watchdog> {

@@ -4,7 +4,10 @@
 use super::patience::within;
 use super::{Behaviour, Handle, Reply, TaskEnd, TaskSet, Turn, spawn_task};
 use crate::llm::Models;
-use crate::messages::{CallAge, CallContext, CallStatus, DropCall, Generate, Generated, ModelError};
+use crate::messages::{
+    CallAge, CallContext, CallStatus, Chat, ChatStream, DropCall, Embed, Generate, Generated, Message, ModelError,
+    Trouble, TroubleKind,
+};
 use crate::task::CallId;
 use foldhash::{HashMap, HashMapExt as _};
 use futures_util::future::{Either, select};
@@ -44,18 +47,17 @@ impl Behaviour for Gateway {
     const KIND: &'static str = "gateway";
 }
 
-impl Handle<Generate> for Gateway {
-    fn handle(&mut self, call: Generate, context: CallContext, mut reply: Reply<Generate>, turn: &mut Turn<'_, Self>) {
-        let Generate { call: id, completion, provider } = call;
-        let models = self.parts.models.clone();
-        let until = context.deadline.map_or_else(|| Instant::now() + LONGEST_CALL, Instant::from);
-        let child = spawn_task(turn.node(), id.clone(), async move {
-            let complete = models.complete(&completion, provider.as_deref(), until);
-            match within(until, complete).await {
-                Some(answer) => Ok(answer?.into()),
-                None => Err(ModelError::Retryable("the model did not answer within the time left".into())),
-            }
-        });
+impl Gateway {
+    /// Makes a call as a child of its own, which ends as soon as nobody wants its answer, and lets `answer` say what came of it.
+    fn call<M: Message, T: 'static>(
+        &mut self,
+        id: CallId,
+        call: impl Future<Output = T> + 'static,
+        answer: impl FnOnce(TaskEnd<T>) -> M::Reply + 'static,
+        mut reply: Reply<M>,
+        turn: &mut Turn<'_, Self>,
+    ) {
+        let child = spawn_task(turn.node(), id.clone(), call);
         self.calls.insert(id.clone(), child.abort_handle());
         self.began.insert(id.clone(), Instant::now());
         let answered = async move {
@@ -78,6 +80,49 @@ impl Handle<Generate> for Gateway {
     }
 }
 
+impl Handle<Generate> for Gateway {
+    fn handle(&mut self, call: Generate, context: CallContext, reply: Reply<Generate>, turn: &mut Turn<'_, Self>) {
+        let Generate { call: id, completion, provider } = call;
+        let (models, until) = (self.parts.models.clone(), until(&context));
+        let complete =
+            async move { within_time(until, models.complete(&completion, provider.as_deref(), until)).await };
+        let answer = |outcome: TaskEnd<Result<_, _>>| match outcome {
+            TaskEnd::Finished(answer) => answer.map(Generated::from).map_err(ModelError::from),
+            TaskEnd::Panicked(words) => Err(ModelError::Crashed(panicked(&words))),
+            TaskEnd::Aborted => Err(ModelError::Retryable(DROPPED.into())),
+        };
+        self.call(id, complete, answer, reply, turn);
+    }
+}
+
+impl Handle<Chat> for Gateway {
+    fn handle(&mut self, chat: Chat, context: CallContext, reply: Reply<Chat>, turn: &mut Turn<'_, Self>) {
+        let Chat { call, completion, provider } = chat;
+        let (models, until) = (self.parts.models.clone(), until(&context));
+        let complete =
+            async move { within_time(until, models.complete(&completion, provider.as_deref(), until)).await };
+        self.call(call, complete, ended, reply, turn);
+    }
+}
+
+impl Handle<ChatStream> for Gateway {
+    fn handle(&mut self, chat: ChatStream, context: CallContext, reply: Reply<ChatStream>, turn: &mut Turn<'_, Self>) {
+        let Chat { call, completion, provider } = chat.0;
+        let (models, until) = (self.parts.models.clone(), until(&context));
+        let stream = async move { within_time(until, models.stream(&completion, provider.as_deref(), until)).await };
+        self.call(call, stream, ended, reply, turn);
+    }
+}
+
+impl Handle<Embed> for Gateway {
+    fn handle(&mut self, embed: Embed, context: CallContext, reply: Reply<Embed>, turn: &mut Turn<'_, Self>) {
+        let Embed { call, embedding, provider } = embed;
+        let (models, until) = (self.parts.models.clone(), until(&context));
+        let embed = async move { within_time(until, models.embed(&embedding, provider.as_deref(), until)).await };
+        self.call(call, embed, ended, reply, turn);
+    }
+}
+
 impl Handle<CallStatus> for Gateway {
     fn handle(&mut self, message: CallStatus, _: CallContext, reply: Reply<CallStatus>, _: &mut Turn<'_, Self>) {
         // The offline providers answer in one piece, so a call is silent for as long as it is old.
@@ -93,10 +138,26 @@ impl Handle<DropCall> for Gateway {
     }
 }
 
-fn answer(outcome: TaskEnd<Result<Generated, ModelError>>) -> Result<Generated, ModelError> {
+fn until(context: &CallContext) -> Instant {
+    context.deadline.map_or_else(|| Instant::now() + LONGEST_CALL, Instant::from)
+}
+
+async fn within_time<T>(until: Instant, call: impl Future<Output = Result<T, Trouble>>) -> Result<T, Trouble> {
+    let late = || Trouble::new(TroubleKind::TimedOut, "the model did not answer within the time left");
+    within(until, call).await.unwrap_or_else(|| Err(late()))
+}
+
+/// What the callers hear whose call somebody dropped.
+const DROPPED: &str = "the model call was dropped";
+
+fn panicked(words: &str) -> Arc<str> {
+    format!("the provider panicked: {words}").into()
+}
+
+fn ended<T>(outcome: TaskEnd<Result<T, Trouble>>) -> Result<T, Trouble> {
     match outcome {
         TaskEnd::Finished(answer) => answer,
-        TaskEnd::Panicked(words) => Err(ModelError::Crashed(format!("the provider panicked: {words}").into())),
-        TaskEnd::Aborted => Err(ModelError::Retryable("the model call was dropped".into())),
+        TaskEnd::Panicked(words) => Err(Trouble::new(TroubleKind::Unavailable, panicked(&words))),
+        TaskEnd::Aborted => Err(Trouble::new(TroubleKind::Unavailable, DROPPED)),
     }
 }

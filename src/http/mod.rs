@@ -13,6 +13,7 @@
 //! | `task/` | `POST /task`, `GET` and `DELETE /task/{id}`, its result, its events |
 //! | `tasks`, `agents`, `team`, `supervision` | the lists |
 //! | `health`, `metrics` | for operators and their tools |
+//! | `openai/` | the models for clients that speak OpenAI's language |
 //! | `openapi`, `docs` | this API described, for programs and for people |
 //! | `refusals`, `fixed` | what several routes answer: refusals as described, texts that never change |
 //! | `time` | moments in words |
@@ -26,6 +27,7 @@ mod fixed;
 mod front;
 mod health;
 mod metrics;
+mod openai;
 mod openapi;
 mod refusals;
 mod request;
@@ -45,6 +47,7 @@ pub use edge::{
 pub use error::ApiError;
 pub use health::Readiness;
 pub use metrics::Metrics;
+pub use openai::ChatPort;
 pub use server::{Bound, Server, ServerOptions, StopHandle};
 pub use site::{Site, SiteOptions};
 pub use team::{Reload, TeamAgent, TeamStage, TeamView};
@@ -78,12 +81,14 @@ pub struct Services {
     pub worker: Option<Arc<WorkPort>>,
     /// The edge to a gateway.
     pub gateway: Option<Arc<GatewayPort>>,
+    /// The models for clients that speak OpenAI's language.
+    pub chat: Option<Arc<ChatPort>>,
 }
 
 impl Services {
     /// A site without any role's routes.
     pub fn new(site: Arc<Site>) -> Self {
-        Self { site, api: None, register: None, result: None, dispatch: None, worker: None, gateway: None }
+        Self { site, api: None, register: None, result: None, dispatch: None, worker: None, gateway: None, chat: None }
     }
 }
 
@@ -193,6 +198,9 @@ fn configure(config: &mut web::ServiceConfig, services: &Services) {
     }
     if let Some(port) = &services.gateway {
         config.app_data(web::Data::from(port.clone())).configure(edge::configure_generate);
+    }
+    if let Some(port) = &services.chat {
+        config.app_data(web::Data::from(port.clone())).configure(openai::configure);
     }
     config.default_service(web::to(no_such_path));
 }

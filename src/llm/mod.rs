@@ -31,12 +31,11 @@ pub use trouble::{Again, Mark, Trouble, TroubleKind};
 use crate::messages::{Answer, Completion, Embedded, Embedding, Piece};
 use crate::secret::Secret;
 use futures_util::future::BoxFuture;
-use futures_util::stream::{self, BoxStream, StreamExt as _};
+use futures_util::stream::{self, StreamExt as _};
 use std::fmt;
 use std::str::FromStr;
 
-/// An answer as it comes; after an error nothing more does, and the last piece is [`Piece::End`].
-pub type Pieces = BoxStream<'static, Result<Piece, Trouble>>;
+pub use crate::messages::Pieces;
 
 /// A source of answers. Its futures and streams are dropped when nobody wants the answer any more, and must then stop.
 pub trait Provider: Send + Sync + 'static {

@@ -1,17 +1,18 @@
 //! All that a call passes, in one order: admission, then the route with its breakers, then trying again, then the provider.
 //! Providers that answer from this process are asked as they are: they have no network to fail.
 
-use super::admission::Admission;
+use super::admission::{Admission, Seat};
+use super::retry::no_time_left;
 use super::route::{Place, Route, Served};
 use super::trouble::{Trouble, TroubleKind};
 use super::{Condition, Pieces};
-use crate::messages::{Answer, Completion, Piece};
+use crate::messages::{Answer, Completion, Embedded, Embedding, Piece};
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 /// The providers by name, each with all that stands before it.
 pub struct Models {
@@ -44,6 +45,13 @@ impl Line {
     pub fn elsewhere(route: Route, concurrency: usize, queue: usize) -> Self {
         Self { route, admission: Some(Admission::new(concurrency, queue)) }
     }
+
+    async fn seat(&self, until: Instant) -> Result<Option<Seat>, Trouble> {
+        match &self.admission {
+            Some(admission) => admission.enter(until).await.map(Some),
+            None => Ok(None),
+        }
+    }
 }
 
 impl Models {
@@ -72,10 +80,7 @@ impl Models {
         until: Instant,
     ) -> Result<Answer, Trouble> {
         let line = self.line(provider)?;
-        let _seat = match &line.admission {
-            Some(admission) => Some(admission.enter(until).await?),
-            None => None,
-        };
+        let _seat = line.seat(until).await?;
         let served = line.route.serve(until, |place, is_first| {
             let completion = for_place(completion, is_first);
             Box::pin(async move { place.provider.complete(&completion).await })
@@ -94,10 +99,7 @@ impl Models {
         until: Instant,
     ) -> Result<Pieces, Trouble> {
         let line = self.line(provider)?;
-        let seat = match &line.admission {
-            Some(admission) => Some(admission.enter(until).await?),
-            None => None,
-        };
+        let seat = line.seat(until).await?;
         let served = line.route.serve(until, |place, is_first| {
             let completion = for_place(completion, is_first);
             Box::pin(async move {
@@ -106,16 +108,49 @@ impl Models {
             })
         });
         let ((first, rest), breaker) = told(served.await)?;
-        let rest = rest.map(move |piece| {
-            // Only the seat's being held until the stream ends matters.
-            let _ = &seat;
-            piece.map_err(|trouble| {
-                let broken = Trouble { kind: TroubleKind::Broken, ..trouble };
-                breaker.failed(&broken, Instant::now());
-                broken
-            })
+        let rest = stream::unfold(Some((rest, seat)), move |state| {
+            let breaker = breaker.clone();
+            async move {
+                // The seat is held for as long as the stream.
+                let (mut rest, seat) = state?;
+                let trouble = match timeout_at(until, rest.next()).await {
+                    Ok(None) => return None,
+                    Ok(Some(Ok(piece))) => return Some((Ok(piece), Some((rest, seat)))),
+                    Ok(Some(Err(trouble))) => Trouble { kind: TroubleKind::Broken, ..trouble },
+                    Err(_) => return Some((Err(Trouble { kind: TroubleKind::Broken, ..no_time_left() }), None)),
+                };
+                breaker.failed(&trouble, Instant::now());
+                Some((Err(trouble), None))
+            }
         });
         Ok(stream::iter(first.into_iter().map(Ok)).chain(rest).boxed())
+    }
+
+    /// Vectors for texts.
+    ///
+    /// # Errors
+    /// [`Trouble`], of whoever was asked last.
+    pub async fn embed(
+        &self,
+        embedding: &Embedding,
+        provider: Option<&str>,
+        until: Instant,
+    ) -> Result<Embedded, Trouble> {
+        let line = self.line(provider)?;
+        let _seat = line.seat(until).await?;
+        let served = line.route.serve(until, |place, is_first| {
+            // Vectors of two models mean nothing to each other: nobody else answers.
+            let only_first =
+                || Trouble::new(TroubleKind::Invalid, "vectors are made by the provider itself, or not at all");
+            Box::pin(async move { if is_first { place.provider.embed(embedding).await } else { Err(only_first()) } })
+        });
+        told(served.await)
+    }
+
+    /// The providers' names; the one first that answers where none is named.
+    pub fn names(&self) -> Vec<Arc<str>> {
+        let others = self.lines.keys().filter(|name| **name != self.default).cloned();
+        self.lines.get_key_value(&self.default).map(|(name, _)| name.clone()).into_iter().chain(others).collect()
     }
 
     /// How each place is, by the name of the provider that it answers for.

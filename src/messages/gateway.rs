@@ -1,7 +1,8 @@
 //! What a gateway is asked: one completion, and how a call does.
 
-use super::{Answer, Completion, Lane, Message};
+use super::{Answer, Completion, Embedded, Embedding, Lane, Message, Piece, Trouble};
 use crate::task::{CallId, Loss};
+use futures_util::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use utoipa::ToSchema;
@@ -90,6 +91,50 @@ pub enum ModelError {
 impl Message for Generate {
     const NAME: &'static str = "generate";
     type Reply = Result<Generated, ModelError>;
+}
+
+/// One answer with all that a model can say, for callers that speak to models themselves.
+#[derive(Debug, Clone)]
+pub struct Chat {
+    /// The call's name.
+    pub call: CallId,
+    /// What is asked.
+    pub completion: Completion,
+    /// Which provider; the gateway's own when none.
+    pub provider: Option<Arc<str>>,
+}
+
+impl Message for Chat {
+    const NAME: &'static str = "chat";
+    type Reply = Result<Answer, Trouble>;
+}
+
+/// An answer as it comes; after an error nothing more does, and the last piece is [`Piece::End`]. Dropped, it ends the call.
+pub type Pieces = BoxStream<'static, Result<Piece, Trouble>>;
+
+/// The same, as it comes. The reply is there with the first word.
+#[derive(Debug, Clone)]
+pub struct ChatStream(pub Chat);
+
+impl Message for ChatStream {
+    const NAME: &'static str = "chat_stream";
+    type Reply = Result<Pieces, Trouble>;
+}
+
+/// Vectors for texts.
+#[derive(Debug, Clone)]
+pub struct Embed {
+    /// The call's name.
+    pub call: CallId,
+    /// The texts.
+    pub embedding: Embedding,
+    /// Which provider; the gateway's own when none.
+    pub provider: Option<Arc<str>>,
+}
+
+impl Message for Embed {
+    const NAME: &'static str = "embed";
+    type Reply = Result<Embedded, Trouble>;
 }
 
 /// Drop a running call, best effort: nobody wants its answer.

@@ -7,6 +7,7 @@ mod dispatcher;
 mod gateway;
 mod master;
 mod registry;
+mod trouble;
 
 pub use agent::*;
 pub use completion::*;
@@ -14,6 +15,7 @@ pub use dispatcher::*;
 pub use gateway::*;
 pub use master::*;
 pub use registry::*;
+pub use trouble::*;
 
 use crate::task::{AttemptNo, ErrorCode, Priority, Scope, StepId, TaskKey};
 use futures_util::future::BoxFuture;

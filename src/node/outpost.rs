@@ -5,9 +5,10 @@ use super::elsewhere::Elsewhere;
 use super::listener::{self, Listening};
 use super::sign::Sign;
 use super::staff::{Neighbours, Staff};
-use super::{CLOSE_TIMEOUT, ROOT_RESTARTS, StartError, gateway_port, start_gateway, watch_turns};
+use super::{CLOSE_TIMEOUT, ROOT_RESTARTS, StartError, chat_port, gateway_port, start_gateway, watch_turns};
 use crate::actors::{ActorThread, ChildDown, Directory, Place, Root, Tree, Watchdog};
 use crate::http::{Readiness, Services};
+use crate::llm::Models;
 use crate::settings::Settings;
 use crate::store::StoreError;
 use crate::team::{Kinds, Team, TeamError};
@@ -57,6 +58,7 @@ impl Outpost {
         let elsewhere = Elsewhere::new(&tree, &settings.colleagues, thread.place())?;
         let models = settings.roles.gateway.then(|| settings.models.models(None)).transpose();
         let models = models.map_err(StartError::Models)?;
+        let names = models.as_ref().map(Models::names).unwrap_or_default();
         let gateway = models.map(|models| start_gateway(Arc::new(models), &tree, Place::Here));
         let colleagues = &settings.colleagues;
         let generate = match (&gateway, &colleagues.gateway) {
@@ -75,6 +77,7 @@ impl Outpost {
         let services = Services {
             worker: staff.port(settings),
             gateway: gateway.as_ref().map(gateway_port),
+            chat: gateway.as_ref().map(|gateway| chat_port(gateway, names)),
             ..Services::new(site)
         };
         let server = listener::serve(settings, &tree, bound, services)?;

@@ -7,7 +7,7 @@ use serde_json::json;
 
 /// The Python that has AG2; made at the first time.
 fn interpreter() -> String {
-    let output = clean("bash").arg(in_repository("scripts/ag2.sh")).output().unwrap();
+    let output = clean("bash").arg(in_repository("scripts/python.sh")).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }

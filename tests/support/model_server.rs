@@ -17,6 +17,8 @@ pub enum Says {
     Stream(Vec<String>),
     /// A stream of these events, and then a broken connection.
     Breaks(Vec<String>),
+    /// A stream of these events, and then nothing, for as long as the other side stays.
+    Hangs(Vec<String>),
     /// Nothing, for as long as the other side stays.
     Nothing,
     /// Not even that: the connection ends.
@@ -99,7 +101,7 @@ impl ModelServer {
                 state.asked.push(asked.clone());
                 state.to_say.pop_front().unwrap_or_else(|| well(&asked))
             };
-            let done = match says {
+            let done = match says.clone() {
                 Says::Answer(status, headers, body) => answer(&mut stream, status, &headers, &body),
                 Says::Stream(events) => events_of(&mut stream, &events).and_then(|()| write!(stream, "0\r\n\r\n")),
                 Says::Breaks(events) => {
@@ -107,7 +109,10 @@ impl ModelServer {
                     return;
                 }
                 Says::Leaves => return,
-                Says::Nothing => {
+                Says::Nothing | Says::Hangs(_) => {
+                    if let Says::Hangs(events) = says {
+                        let _ = events_of(&mut stream, &events);
+                    }
                     // Ends when the other side does.
                     let _ = reader.read(&mut [0]);
                     self.state.lock().unwrap().left += 1;
