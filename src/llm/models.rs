@@ -5,7 +5,7 @@ use super::admission::{Admission, Seat};
 use super::retry::no_time_left;
 use super::route::{Place, Route, Served};
 use super::trouble::{Trouble, TroubleKind};
-use super::{Condition, Pieces};
+use super::{Condition, Pieces, Provider};
 use crate::messages::{Answer, Completion, Embedded, Embedding, Piece};
 use futures_util::StreamExt as _;
 use futures_util::stream;
@@ -19,6 +19,9 @@ pub struct Models {
     lines: BTreeMap<Arc<str>, Line>,
     default: Arc<str>,
 }
+
+/// As many tiers as a route has.
+const ALL: usize = usize::MAX;
 
 /// The way to one provider and to those that answer in its place.
 pub struct Line {
@@ -37,8 +40,9 @@ pub struct PlaceCondition {
 
 impl Line {
     /// A provider of this process.
-    pub fn here(place: Place) -> Self {
-        Self { route: Route { tiers: vec![vec![place]], also_refused: false }, admission: None }
+    pub fn here(provider: Arc<dyn Provider>) -> Self {
+        let tiers = vec![vec![Place::here(provider)]];
+        Self { route: Route { tiers, also_refused: false }, admission: None }
     }
 
     /// Providers elsewhere, with so many calls at once and so many more that wait.
@@ -81,7 +85,7 @@ impl Models {
     ) -> Result<Answer, Trouble> {
         let line = self.line(provider)?;
         let _seat = line.seat(until).await?;
-        let served = line.route.serve(until, |place, is_first| {
+        let served = line.route.serve(until, ALL, |place, is_first| {
             let completion = for_place(completion, is_first);
             Box::pin(async move { place.provider.complete(&completion).await })
         });
@@ -100,7 +104,7 @@ impl Models {
     ) -> Result<Pieces, Trouble> {
         let line = self.line(provider)?;
         let seat = line.seat(until).await?;
-        let served = line.route.serve(until, |place, is_first| {
+        let served = line.route.serve(until, ALL, |place, is_first| {
             let completion = for_place(completion, is_first);
             Box::pin(async move {
                 let pieces = place.provider.stream(&completion).await?;
@@ -119,7 +123,9 @@ impl Models {
                     Ok(Some(Err(trouble))) => Trouble { kind: TroubleKind::Broken, ..trouble },
                     Err(_) => return Some((Err(Trouble { kind: TroubleKind::Broken, ..no_time_left() }), None)),
                 };
-                breaker.failed(&trouble, Instant::now());
+                if let Some(breaker) = breaker {
+                    breaker.failed(&trouble, Instant::now());
+                }
                 Some((Err(trouble), None))
             }
         });
@@ -138,12 +144,8 @@ impl Models {
     ) -> Result<Embedded, Trouble> {
         let line = self.line(provider)?;
         let _seat = line.seat(until).await?;
-        let served = line.route.serve(until, |place, is_first| {
-            // Vectors of two models mean nothing to each other: nobody else answers.
-            let only_first =
-                || Trouble::new(TroubleKind::Invalid, "vectors are made by the provider itself, or not at all");
-            Box::pin(async move { if is_first { place.provider.embed(embedding).await } else { Err(only_first()) } })
-        });
+        // Vectors of two models mean nothing to each other: nobody else answers.
+        let served = line.route.serve(until, 1, |place, _| place.provider.embed(embedding));
         told(served.await)
     }
 

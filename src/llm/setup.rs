@@ -99,8 +99,8 @@ impl ModelSettings {
         let mut lines = std::collections::BTreeMap::new();
         for kind in ProviderKind::ALL {
             let line = match own {
-                Some(own) => Line::here(Place::new(own.clone(), 1, RetryPolicy::NONE)),
-                None if kind.is_offline() => Line::here(Place::new(self.offline(kind), 1, RetryPolicy::NONE)),
+                Some(own) => Line::here(own.clone()),
+                None if kind.is_offline() => Line::here(self.offline(kind)),
                 None => match web.as_ref().and_then(|web| self.route(kind, web)) {
                     Some(route) => Line::elsewhere(route, self.concurrency, self.queue),
                     None => continue,
@@ -141,9 +141,7 @@ impl ModelSettings {
             ProviderKind::Gemini => self.gemini.as_ref().map(|(settings, keys)| {
                 each(keys, &|key| Arc::new(Gemini::new(web.clone(), GeminiSettings { key, ..settings.clone() })))
             }),
-            ProviderKind::Extractive | ProviderKind::Mock => {
-                Some(vec![Place::new(self.offline(kind), 1, RetryPolicy::NONE)])
-            }
+            ProviderKind::Extractive | ProviderKind::Mock => Some(vec![Place::here(self.offline(kind))]),
         }
     }
 }

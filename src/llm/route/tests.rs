@@ -4,7 +4,6 @@ use super::*;
 use crate::llm::Pieces;
 use crate::messages::{Answer, Completion, Embedded, Embedding};
 use std::sync::Mutex;
-use std::time::Duration;
 
 /// Somebody who is never really asked: `ask` answers in its place.
 struct Named(&'static str);
@@ -43,7 +42,7 @@ async fn serve(
     let asked = Mutex::new(Vec::new());
     let until = Instant::now() + Duration::from_secs(seconds);
     let served = route
-        .serve(until, |place, _| {
+        .serve(until, usize::MAX, |place, _| {
             let name = place.provider.name().to_owned();
             let nth = {
                 let mut asked = asked.lock().unwrap();
@@ -102,6 +101,15 @@ async fn the_only_one_is_waited_for_as_long_as_it_asks_and_the_caller_has_time()
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_that_asks_for_no_time_is_asked_again_but_not_for_ever() {
+    let none = || Err(Trouble::new(TroubleKind::Throttled, "no").after(Some(Duration::ZERO)));
+    let (outcome, asked) = serve(&route(&[&[("one", 1)]]), 600, |_, nth| if nth < 3 { none() } else { Ok(()) }).await;
+    assert_eq!((outcome, asked.len()), (Ok("one".to_owned()), 3));
+    let (outcome, asked) = serve(&route(&[&[("one", 1)]]), 600, |_, _| none()).await;
+    assert_eq!((outcome, asked.len()), (Err(TroubleKind::Throttled), ROUNDS as usize));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_quota_for_the_day_is_not_waited_for() {
     let route = route(&[&[("one", 1)]]);
     let began = Instant::now();
@@ -125,6 +133,16 @@ async fn who_fails_again_and_again_is_left_alone_and_then_tried() {
     tokio::time::advance(Duration::from_secs(6)).await;
     let (outcome, _) = serve(&route, 600, |_, _| Ok(())).await;
     assert_eq!(outcome, Ok("one".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_of_this_process_is_never_left_alone() {
+    let route = Route { tiers: vec![vec![Place::here(Arc::new(Named("here")))]], also_refused: false };
+    for _ in 0..20 {
+        let (outcome, asked) = serve(&route, 600, |_, _| no(TroubleKind::Unavailable)).await;
+        assert_eq!((outcome, asked.len()), (Err(TroubleKind::Unavailable), 1));
+    }
+    assert_eq!(serve(&route, 600, |_, _| Ok(())).await.0, Ok("here".to_owned()));
 }
 
 #[tokio::test(start_paused = true)]
