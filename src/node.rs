@@ -433,7 +433,13 @@ fn gateway_port(gateway: &Address<Gateway>) -> Arc<GatewayPort> {
 }
 
 fn chat_port(gateway: &Address<Gateway>, providers: Vec<Arc<str>>) -> Arc<ChatPort> {
-    Arc::new(ChatPort { chat: gateway.actor_ref(), stream: gateway.actor_ref(), embed: gateway.actor_ref(), providers })
+    Arc::new(ChatPort {
+        chat: gateway.actor_ref(),
+        stream: gateway.actor_ref(),
+        embed: gateway.actor_ref(),
+        states: gateway.actor_ref(),
+        providers,
+    })
 }
 
 fn watch_turns(settings: &Settings, tree: &Tree) -> std::io::Result<Watchdog> {

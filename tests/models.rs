@@ -206,6 +206,27 @@ async fn a_server_that_keeps_failing_is_left_alone() {
 }
 
 #[tokio::test]
+async fn how_the_providers_do_can_be_seen() {
+    let (openai, gemini) = (ModelServer::start(), ModelServer::start());
+    openai.says([openai_error(401, "invalid_request_error", "invalid_api_key")]);
+    let gateway = of_two(&openai, &gemini, &[]);
+    let places = async || {
+        let (status, body) = gateway.get("/providers").await;
+        assert_eq!(status, 200, "{body:#}");
+        let known = body["providers"].as_array().unwrap().iter().find(|state| state["name"] == "openai");
+        known.unwrap()["places"].clone()
+    };
+    let well =
+        |provider: &str| json!({"provider": provider, "available": true, "rests_ms": null, "last_failure": null});
+    assert_eq!(places().await, json!([well("openai"), well("gemini")]));
+    assert_eq!(ask(&gateway).await.0, 200);
+    let places = places().await;
+    assert_eq!((&places[0]["available"], &places[1]), (&json!(false), &well("gemini")), "{places:#}");
+    assert!(places[0]["rests_ms"].as_u64().is_some_and(|rest| rest > 200_000), "{places:#}");
+    assert_eq!(places[0]["last_failure"], "the model server answered 401: so it is");
+}
+
+#[tokio::test]
 async fn the_only_provider_is_waited_for_as_long_as_it_asks() {
     let models = ModelServer::start();
     let body = json!({"error": {"message": "slow down", "type": "requests", "code": "rate_limit_exceeded"}});

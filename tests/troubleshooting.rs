@@ -108,9 +108,11 @@ fn settings_that_cannot_be_used() {
     is_said(r#"can be reached from other machines"#, &said_by(&["serve", "--listen", "0.0.0.0:0"]));
     is_said(r#"names no store: use"#, &said_by(&["serve", "--store", "./callboard.db"]));
     is_said(
-        r#"there is no provider "…"; use one of extractive, mock"#,
-        &said_by(&["run", "why?", "--provider", "gemini"]),
+        r#"there is no provider "…"; use one of extractive, gemini, openai, mock"#,
+        &said_by(&["run", "why?", "--provider", "claude"]),
     );
+    is_said(r#"gemini needs a key: set"#, &said_by(&["run", "why?", "--provider", "gemini"]));
+    is_said(r#"openai needs a model: set"#, &said_by(&["run", "why?", "--provider", "openai"]));
     is_said(
         r#"in this URL of Redis: write redis://[user[:password]@]host[:port][/database]"#,
         &said_by(&["serve", "--store", "redis://cache:port"]),

@@ -6,7 +6,7 @@ use super::{Behaviour, Handle, Reply, TaskEnd, TaskSet, Turn, spawn_task};
 use crate::llm::Models;
 use crate::messages::{
     CallAge, CallContext, CallStatus, Chat, ChatStream, DropCall, Embed, Generate, Generated, Message, ModelError,
-    Trouble, TroubleKind,
+    ProviderStates, Trouble, TroubleKind,
 };
 use crate::task::CallId;
 use foldhash::{HashMap, HashMapExt as _};
@@ -120,6 +120,12 @@ impl Handle<Embed> for Gateway {
         let (models, until) = (self.parts.models.clone(), until(&context));
         let embed = async move { within_time(until, models.embed(&embedding, provider.as_deref(), until)).await };
         self.call(call, embed, ended, reply, turn);
+    }
+}
+
+impl Handle<ProviderStates> for Gateway {
+    fn handle(&mut self, _: ProviderStates, _: CallContext, reply: Reply<ProviderStates>, _: &mut Turn<'_, Self>) {
+        reply.send(self.parts.models.states());
     }
 }
 

@@ -20,7 +20,7 @@ pub use breaker::Condition;
 pub use extractive::Extractive;
 pub use gemini::{Gemini, GeminiSettings};
 pub use mock::{ANSWER_BYTES as MOCK_ANSWER_BYTES, Mock, MockSettings, MockSettingsError};
-pub use models::{Line, Models, PlaceCondition};
+pub use models::{Line, Models};
 pub use openai::{OpenAi, OpenAiSettings, Quirks, UnknownQuirk};
 pub use retry::RetryPolicy;
 pub use route::{Place, Route};

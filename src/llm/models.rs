@@ -6,7 +6,7 @@ use super::retry::no_time_left;
 use super::route::{Place, Route, Served};
 use super::trouble::{Trouble, TroubleKind};
 use super::{Condition, Pieces, Provider};
-use crate::messages::{Answer, Completion, Embedded, Embedding, Piece};
+use crate::messages::{Answer, Completion, Embedded, Embedding, Piece, PlaceState, ProviderState};
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use std::borrow::Cow;
@@ -27,15 +27,6 @@ const ALL: usize = usize::MAX;
 pub struct Line {
     route: Route,
     admission: Option<Admission>,
-}
-
-/// How a place of a route is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PlaceCondition {
-    /// Which provider.
-    pub provider: &'static str,
-    /// How it is.
-    pub condition: Condition,
 }
 
 impl Line {
@@ -155,12 +146,22 @@ impl Models {
         self.lines.get_key_value(&self.default).map(|(name, _)| name.clone()).into_iter().chain(others).collect()
     }
 
-    /// How each place is, by the name of the provider that it answers for.
-    pub fn conditions(&self) -> Vec<(Arc<str>, Vec<PlaceCondition>)> {
-        let condition =
-            |place: &Place| PlaceCondition { provider: place.provider.name(), condition: place.condition() };
-        let line = |(name, line): (&Arc<str>, &Line)| (name.clone(), line.route.places().map(condition).collect());
-        self.lines.iter().map(line).collect()
+    /// How all of them do.
+    pub fn states(&self) -> Vec<ProviderState> {
+        let place = |place: &Place| {
+            let Condition { is_open_for_calls, rests_for, why } = place.condition();
+            PlaceState {
+                provider: place.provider.name().into(),
+                available: is_open_for_calls,
+                rests_ms: rests_for.map(|rest| u64::try_from(rest.as_millis()).unwrap_or(u64::MAX)),
+                last_failure: why,
+            }
+        };
+        let state = |(name, line): (&Arc<str>, &Line)| ProviderState {
+            name: name.clone(),
+            places: line.route.places().map(place).collect(),
+        };
+        self.lines.iter().map(state).collect()
     }
 }
 

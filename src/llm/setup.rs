@@ -168,7 +168,7 @@ mod tests {
     fn only_those_are_there_that_are_set_up() {
         let named = |settings: &ModelSettings| {
             let models = settings.models(None).unwrap();
-            models.conditions().into_iter().map(|(name, places)| (name.to_string(), places.len())).collect::<Vec<_>>()
+            models.states().into_iter().map(|state| (state.name.to_string(), state.places.len())).collect::<Vec<_>>()
         };
         let owned = |list: &[(&str, usize)]| list.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect::<Vec<_>>();
         assert_eq!(named(&ModelSettings::default()), owned(&[("extractive", 1), ("mock", 1)]));

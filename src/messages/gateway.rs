@@ -137,6 +137,38 @@ impl Message for Embed {
     type Reply = Result<Embedded, Trouble>;
 }
 
+/// Ask how the providers do.
+#[derive(Debug, Clone, Copy)]
+pub struct ProviderStates;
+
+/// A provider as calls may name it, and whoever answers for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ProviderState {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Where its calls go, by whom is asked first; one for each key.
+    pub places: Vec<PlaceState>,
+}
+
+/// A provider with one of its keys.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PlaceState {
+    /// Which provider.
+    pub provider: Arc<str>,
+    /// Whether calls go there.
+    pub available: bool,
+    /// For how many milliseconds it is left alone.
+    pub rests_ms: Option<u64>,
+    /// How it failed last, if it has not answered since.
+    pub last_failure: Option<Arc<str>>,
+}
+
+impl Message for ProviderStates {
+    const NAME: &'static str = "provider_states";
+    const LANE: Lane = Lane::Control;
+    type Reply = Vec<ProviderState>;
+}
+
 /// Drop a running call, best effort: nobody wants its answer.
 #[derive(Debug, Clone)]
 pub struct DropCall(pub CallId);

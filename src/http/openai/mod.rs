@@ -12,13 +12,14 @@ use super::error::ApiError;
 use super::request::{body, check_depth, check_length};
 use super::{Site, resource};
 use crate::actors::ActorRef;
-use crate::messages::{Chat, ChatStream, Embed};
+use crate::messages::{CallContext, Chat, ChatStream, Embed, ProviderStates};
 use crate::task::CallId;
 use actix_web::{FromRequest, HttpRequest, HttpResponse, dev, web};
 use fault::Fault;
 use serde_json::json;
 use std::future::{Ready, ready};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What answers such clients in a process with a gateway.
 pub struct ChatPort {
@@ -28,15 +29,21 @@ pub struct ChatPort {
     pub stream: ActorRef<ChatStream>,
     /// Who makes vectors.
     pub embed: ActorRef<Embed>,
+    /// Who knows how the providers do.
+    pub states: ActorRef<ProviderStates>,
     /// The providers' names; the one first that answers where none is named.
     pub providers: Vec<Arc<str>>,
 }
+
+/// How long the gateway may take to say how its providers do.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 pub(super) fn configure(config: &mut web::ServiceConfig) {
     config
         .service(resource("/v1/chat/completions", "POST").route(web::post().to(chat::completions)))
         .service(resource("/v1/embeddings", "POST").route(web::post().to(embeddings::embeddings)))
-        .service(resource("/v1/models", "GET").route(web::get().to(models)));
+        .service(resource("/v1/models", "GET").route(web::get().to(models)))
+        .service(resource("/providers", "GET").route(web::get().to(providers)));
 }
 
 /// Whoever may speak to the models: with an API key where there are keys, else as one of Callboard's own processes may.
@@ -62,6 +69,12 @@ async fn models(_client: Client, port: web::Data<ChatPort>) -> HttpResponse {
     let model = |name: &Arc<str>| json!({"id": name, "object": "model", "created": 0, "owned_by": "callboard"});
     let models: Vec<_> = port.providers.iter().map(model).collect();
     HttpResponse::Ok().json(json!({"object": "list", "data": models}))
+}
+
+/// How the providers do: whether calls go there, and how they failed last. This API's own, not OpenAI's.
+async fn providers(_client: Client, port: web::Data<ChatPort>) -> Result<HttpResponse, ApiError> {
+    let states = port.states.ask(ProviderStates, CallContext::default(), ANSWER_WITHIN).await?;
+    Ok(HttpResponse::Ok().json(json!({ "providers": states })))
 }
 
 /// Which provider a model's name means, and which of its models: `provider`, `provider/model`, or a model of the provider that
